@@ -1,0 +1,167 @@
+"""Folders -> one audited row per radiograph: what it is, whose it is, which split it is in, and why it is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from .config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
+from .radiograph import read_header, read_radiograph
+from .splits import assign_splits, check_no_patient_overlap
+
+COLUMNS = [
+    "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
+    "sha256", "duplicate_of", "excluded_reason",
+]  # fmt: skip
+NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
+PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
+NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
+
+
+def build_catalog(run: Run) -> pd.DataFrame:
+    """Audit every file below `run.data` and name its split.
+
+    Returns: a frame with COLUMNS, sorted by path. Unreadable, empty and (in train) duplicate files are rows with an
+    `excluded_reason`; duplicates inside the official test split are only marked (`duplicate_of`), it stays whole.
+    Raises: PneumoniaError when there are no radiographs, a class is missing, or a patient is in two splits.
+    """
+    root = find_root(run.data, run.cache)
+    files = list(iterate_files(root))
+    if not files:
+        raise PneumoniaError(f"{root}: no radiographs in train/ and test/; see data/README.md for the expected tree")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
+        rows = list(pool.map(lambda file: audit_file(root, *file), files))
+    catalog = pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    mark_duplicates(catalog)
+    catalog["split"] = assign_splits(catalog, run.validation_fraction, run.split_seed)
+    check_no_patient_overlap(catalog)
+    check_classes(root, catalog)
+    return catalog[COLUMNS]
+
+
+def find_root(data: Path, cache: Path) -> Path:
+    """The folder that holds train/ and test/: `data` itself, one nested chest_xray/ below it, or an unpacked .npz."""
+    archives = [data] if data.suffix == ".npz" else sorted(data.glob("*.npz"))
+    candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray"]
+    for folder in candidates:
+        if {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}:
+            return folder
+    if archives:
+        return unpack_medmnist(archives[0], cache / archives[0].stem)
+    raise PneumoniaError(f"{data}: no train/ and test/ folders (nor a MedMNIST .npz); see data/README.md")
+
+
+def unpack_medmnist(archive: Path, target: Path) -> Path:
+    """Write a MedMNIST archive as a train/val/test tree of PNG files, once. It names no patients."""
+    if target.exists():
+        return target
+    partial = target.with_name(target.name + f".part{os.getpid()}")
+    try:
+        with np.load(archive) as arrays:
+            for split in OFFICIAL_SPLITS:
+                for class_name in CLASS_NAMES:
+                    (partial / split / class_name).mkdir(parents=True, exist_ok=True)
+                pairs = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"].ravel(), strict=True)
+                for number, (pixels, label) in enumerate(pairs):
+                    Image.fromarray(pixels).save(partial / split / CLASS_NAMES[label] / f"{split}-{number:05d}.png")
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise PneumoniaError(f"{archive}: not a PneumoniaMNIST archive ({error}); download it again") from error
+    partial.rename(target)
+    return target
+
+
+def iterate_files(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield (official split, class name, file) for everything that claims to be a radiograph, in sorted order."""
+    for split_dir in sorted(root.iterdir()):
+        if split_dir.name.lower() not in OFFICIAL_SPLITS or not split_dir.is_dir():
+            continue
+        for class_dir in sorted(split_dir.iterdir()):
+            if class_dir.name.upper() not in CLASS_NAMES or not class_dir.is_dir():
+                continue
+            for file in sorted(class_dir.iterdir()):
+                if file.is_file() and file.name.lower() not in NOT_RADIOGRAPHS and not file.name.startswith("._"):
+                    yield split_dir.name.lower(), class_dir.name.upper(), file
+
+
+def audit_file(root: Path, official: str, class_name: str, file: Path) -> dict[str, object]:
+    """One row about one file; a file that cannot be read is a row too."""
+    patient_id, kind = parse_name(file.stem, class_name)
+    row: dict[str, object] = {
+        "path": file.relative_to(root).as_posix(),
+        "official": official,
+        "label": CLASS_NAMES.index(class_name),
+        "class_name": class_name,
+        "kind": kind,
+        "patient_id": patient_id or f"{official}-{file.stem}",
+        "excluded_reason": "",
+    }
+    try:
+        data = file.read_bytes()
+        row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        row |= read_header(file)
+        read_radiograph(file, 16)  # decodes every pixel, so a truncated file shows itself here and not in training
+    except (PneumoniaError, OSError) as error:
+        row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
+    return row
+
+
+def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
+    """(patient_id, kind) from a file name of the archive; (None, ...) when the name tells no patient.
+
+    The archive counts patients separately per series and kind, so the key is all three: person12_virus and
+    person12_bacteria are two children (in the real data they are no more alike than any two; see data/README.md).
+    """
+    if match := PNEUMONIA_NAME.match(stem):
+        return f"person-{int(match[1])}-{match[2].lower()}", match[2].lower()
+    if match := NORMAL_NAME.match(stem):
+        return f"{(match[1] or '').upper()}IM-{int(match[2])}", "NORMAL"
+    return None, "NORMAL" if class_name == "NORMAL" else "unknown"
+
+
+def mark_duplicates(catalog: pd.DataFrame) -> None:
+    """Name the first of every group of byte-identical files; leave the others out, except in the test split."""
+    readable = catalog["excluded_reason"] == ""
+    first = catalog[readable].groupby("sha256")["path"].transform("first")
+    catalog["duplicate_of"] = first.where(first != catalog.loc[readable, "path"], "").reindex(catalog.index).fillna("")
+    repeated = (catalog["duplicate_of"] != "") & (catalog["official"] != "test")
+    catalog.loc[repeated, "excluded_reason"] = "duplicate of " + catalog.loc[repeated, "duplicate_of"]
+
+
+def check_classes(root: Path, catalog: pd.DataFrame) -> None:
+    """Raise PneumoniaError when a split has lost a whole class: nothing could be learned or measured."""
+    used = select_used(catalog)
+    for split in ("train_fit", "validation", "test"):
+        missing = set(CLASS_NAMES) - set(used.loc[used["split"] == split, "class_name"])
+        if missing:
+            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}")
+
+
+def select_used(catalog: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are learned from or scored."""
+    return catalog[catalog["excluded_reason"] == ""].reset_index(drop=True)
+
+
+def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Radiographs per split and class, patients, and what was left out: the audit in one small table."""
+    used = select_used(catalog)
+    table = pd.crosstab(used["split"], used["class_name"]).reindex(["train_fit", "validation", "test"])
+    table["patients"] = used.groupby("split")["patient_id"].nunique()
+    left_out = catalog[catalog["excluded_reason"] != ""]
+    reason = left_out["excluded_reason"].str.split(" of ").str[0].where(lambda r: r == "duplicate", "unreadable")
+    for name in ("duplicate", "unreadable"):
+        table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
+    return table.fillna(0).astype(int)
+
+
+def hash_catalog(catalog: pd.DataFrame) -> str:
+    """Twelve hex digits that change when a used file, its label or its split changes."""
+    used = select_used(catalog)
+    return short_hash(used[["path", "sha256", "label", "split"]].values.tolist())

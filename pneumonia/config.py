@@ -1,0 +1,135 @@
+"""What a run is: where its files lie, which models it trains, and every number that was chosen by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+CLASS_NAMES = ("NORMAL", "PNEUMONIA")  # index = label; the positive class is PNEUMONIA = 1
+KINDS = ("NORMAL", "bacteria", "virus")  # what the file names tell beyond the class
+OFFICIAL_SPLITS = ("train", "val", "test")  # folders of the archive, in this order
+TEST_SIZE = 624  # radiographs in the official test split
+CLAIMED_ACCURACY = 0.91  # "91 % accuracy with a ___ recall": the claim of the work this follows
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class PneumoniaError(Exception):
+    """A problem the reader can act on: one line that names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One row of the model series. Changing any field changes its hash, and so retrains it."""
+
+    name: str  # the key in every result file
+    title: str  # what readers see
+    builder: str  # a function of models.py
+    image_size: int  # pixels; radiographs are stretched to image_size x image_size
+    augmentations: tuple[str, ...] = ()  # names in augment.AUGMENTATIONS
+    balance_classes: bool = False  # weight the classes inversely to their frequency
+    epochs: int = 0  # 0: not trained by gradient descent
+    batch_size: int = 64
+    learning_rate: float = 1e-3  # peak of the warm-up + cosine schedule
+    weight_decay: float = 1e-4
+
+    @property
+    def is_cnn(self) -> bool:
+        return self.epochs > 0
+
+    def hash(self) -> str:
+        """Twelve hex digits that change whenever the training would."""
+        return short_hash({k: v for k, v in asdict(self).items() if k != "title"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run reads and writes. `real` runs own the committed files; `simulated` ones live in build/simulated."""
+
+    name: str  # "real" or "simulated"
+    data: Path | None  # folder (or MedMNIST .npz) with the radiographs; None: only results are at hand
+    home: Path  # where results/, images/, models/, README.md and presentation.pdf are written
+    cache: Path  # decoded radiographs, safe to delete
+    models: tuple[ModelConfig, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    split_seed: int = 2018  # fixes the carved validation split
+    validation_fraction: float = 0.15  # of the train patients
+    bootstrap_draws: int = 2000
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.name == "simulated"
+
+    @property
+    def results_dir(self) -> Path:
+        return self.home / "results"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.home / "images"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.home / "models"
+
+    def model(self, name: str) -> ModelConfig:
+        """The configuration called `name`; an unknown name is an error that lists the known ones."""
+        for config in self.models:
+            if config.name == name:
+                return config
+        known = ", ".join(config.name for config in self.models)
+        raise PneumoniaError(f"unknown model '{name}'; the models of this run are: {known}")
+
+    def seeds_of(self, config: ModelConfig) -> tuple[int, ...]:
+        """The baselines are deterministic, so one seed says all there is to say."""
+        return self.seeds if config.is_cnn else self.seeds[:1]
+
+
+def short_hash(value: object) -> str:
+    """First twelve hex digits of the SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+STRONG_AUGMENTATION = ("flip", "affine", "exposure")
+
+MODEL_SERIES = (
+    ModelConfig("majority", "Majority class", "build_majority", image_size=16),
+    ModelConfig("metadata_logistic", "File metadata only", "build_metadata_logistic", image_size=16),
+    ModelConfig("thumbnail_logistic", "16x16 thumbnail", "build_thumbnail_logistic", image_size=16),
+    ModelConfig("basic_cnn", "Basic CNN", "build_basic_cnn", image_size=64, epochs=20),
+    ModelConfig(
+        "basic_cnn_augmented",
+        "Basic CNN, augmented",
+        "build_basic_cnn",
+        image_size=64,
+        augmentations=STRONG_AUGMENTATION,
+        epochs=30,
+    ),
+    ModelConfig("deep_cnn", "Deep CNN", "build_deep_cnn", image_size=128, epochs=15, learning_rate=2e-3),
+    ModelConfig(
+        "deep_cnn_augmented",
+        "Deep CNN, augmented + balanced",
+        "build_deep_cnn",
+        image_size=128,
+        augmentations=STRONG_AUGMENTATION,
+        balance_classes=True,
+        epochs=30,
+        learning_rate=2e-3,
+    ),
+)
+
+
+def real_run(data: Path | None) -> Run:
+    """The run whose results are committed."""
+    return Run("real", data, home=ROOT, cache=ROOT / "build" / "cache", models=MODEL_SERIES)
+
+
+def simulated_run(data: Path | None) -> Run:
+    """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated."""
+    home = ROOT / "build" / "simulated"
+    small = tuple(
+        replace(config, image_size=min(config.image_size, 64), epochs=min(config.epochs, 8)) for config in MODEL_SERIES
+    )
+    return Run("simulated", data, home=home, cache=home / "cache", models=small, bootstrap_draws=200)
