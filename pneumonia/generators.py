@@ -1,0 +1,118 @@
+"""Keras image generators over the catalog, fed from a cache in which every radiograph is decoded once."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from .augment import augment_batch
+from .catalog import find_root, select_used
+from .config import ModelConfig, PneumoniaError, Run, short_hash
+from .radiograph import read_radiograph
+
+PREPROCESSING_VERSION = 1  # raise it when read_radiograph changes, so that old caches are not used
+
+
+def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
+    """Every used radiograph of the catalog, decoded once and then memory-mapped.
+
+    Returns: read-only uint8 array (n, size, size), in the order of `select_used(catalog)`.
+    Raises: PneumoniaError naming the file that cannot be read (it changed since the catalog was written).
+    """
+    used = select_used(catalog)
+    key = short_hash([PREPROCESSING_VERSION, size, used[["path", "sha256"]].values.tolist()])
+    cached = run.cache / f"pixels-{size}px-{key}.npy"
+    if not cached.exists():
+        if run.data is None:
+            raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
+        _decode(find_root(run.data, run.cache), used["path"], size, cached)
+    return np.load(cached, mmap_mode="r")
+
+
+def _decode(root: Path, paths: pd.Series, size: int, target: Path) -> None:
+    """Write the cache next to its place and move it there when whole: a killed run leaves nothing half-written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(f".part{os.getpid()}")
+    pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = pool.map(lambda path: read_radiograph(root / path, size), paths)
+        for index, image in enumerate(tqdm(decoded, f"decoding to {size} px", len(paths), unit="img", leave=False)):
+            pixels[index] = image
+    pixels.flush()
+    os.replace(partial, target)
+
+
+class RadiographGenerator(keras.utils.PyDataset):
+    """Batches of radiographs and labels, for `model.fit` and `model.predict` under any Keras backend.
+
+    The counterpart of `ImageDataGenerator.flow_from_directory`, with two differences: images come decoded from the
+    cache, and every random draw hangs on (seed, epoch, batch) alone. A training that is killed and resumed therefore
+    sees what an uninterrupted one would have seen.
+
+    Yields: float32 images (batch, size, size, 1) in 0-255 (the model owns its scaling), float32 labels (batch, 1).
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        batch_size: int = 64,
+        shuffle: bool = False,
+        augmentations: tuple[str, ...] = (),
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.pixels, self.labels, self.batch_size = pixels, np.asarray(labels, dtype=np.float32), batch_size
+        self.shuffle, self.augmentations, self.seed = shuffle, augmentations, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of this epoch (counted from 0)."""
+        self.epoch = epoch
+        count = len(self.labels)
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        index = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        images = self.pixels[index]
+        if self.augmentations:
+            rng = np.random.default_rng([self.seed, self.epoch, batch])
+            images = augment_batch(images, self.augmentations, rng)
+        return images[..., None].astype(np.float32), self.labels[index, None]
+
+    def __repr__(self) -> str:
+        size, normal = self.pixels.shape[-1], int((self.labels == 0).sum())
+        what = (
+            f"{len(self.labels)} radiographs of {size}x{size}: {normal} NORMAL, {len(self.labels) - normal} PNEUMONIA"
+        )
+        return f"<RadiographGenerator: {what}; {', '.join(self.augmentations) or 'not augmented'}>"
+
+
+def build_generators(
+    run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0
+) -> dict[str, RadiographGenerator]:
+    """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are)."""
+    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
+    generators = {}
+    for split in ("train_fit", "validation", "test"):
+        rows = np.flatnonzero(used["split"] == split)
+        options = {"shuffle": True, "augmentations": config.augmentations} if split == "train_fit" else {}
+        labels = used["label"].to_numpy()[rows]
+        generators[split] = RadiographGenerator(pixels[rows], labels, config.batch_size, seed=seed, **options)
+    return generators
+
+
+def compute_class_weights(labels: np.ndarray) -> dict[int, float]:
+    """Weights that give both classes the same total (scikit-learn's "balanced"); 1 on average over radiographs."""
+    counts = np.bincount(np.asarray(labels, dtype=int), minlength=2)
+    return {label: len(labels) / (2 * count) for label, count in enumerate(counts)}

@@ -1,0 +1,198 @@
+"""Fit the series: seeded, recorded, resumable after a kill, and never twice when nothing changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import joblib
+import keras
+import numpy as np
+import pandas as pd
+
+from .catalog import hash_catalog, select_used
+from .config import ModelConfig, PneumoniaError, Run
+from .generators import build_generators, compute_class_weights, load_pixels
+from .models import build_model, count_parameters, flatten_pixels, metadata_features
+from .records import (
+    Stopwatch,
+    checkpoint_path,
+    describe_device,
+    finish_retraining,
+    hash_file,
+    installed_versions,
+    load_checkpoint,
+    load_matching_record,
+    record_path,
+    save_atomically,
+    save_checkpoint,
+    start_retraining,
+    weights_path,
+)
+
+
+def train_all(run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = print) -> list[dict]:
+    """Train every member of the series whose record does not match (all of them with `retrain`).
+
+    Returns: one training record per model and seed, in the order of the series.
+    """
+    if retrain:
+        start_retraining(run)
+    catalog_hash = hash_catalog(catalog)
+    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    missing = [member for member in members if load_matching_record(run, *member, catalog_hash) is None]
+    progress = Progress(missing, say)
+    for config, seed in missing:
+        train_one(run, catalog, config, seed, progress)
+    finish_retraining(run)
+    say(f"trained {len(missing)} of {len(members)} members; {len(members) - len(missing)} matched their records")
+    return [json.loads(record_path(run, *member).read_text()) for member in members]
+
+
+def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> dict:
+    """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
+    fit = fit_cnn if config.is_cnn else fit_baseline
+    model, history, seconds = fit(run, catalog, config, seed, progress)
+    path = weights_path(run, config, seed)
+    save_atomically(path, lambda partial: model.save(partial) if config.is_cnn else joblib.dump(model, partial))
+    seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
+    record = {
+        "model": config.name,
+        "seed": seed,
+        "config_hash": config.hash(),
+        "catalog_hash": hash_catalog(catalog),
+        "weights_sha256": hash_file(path),
+        "parameters": count_parameters(model),
+        "epochs": config.epochs,
+        **seconds,
+        "images_per_second": round(seen / seconds["wall_seconds"], 1) if seen else None,
+        "device": describe_device(),
+        "versions": installed_versions(),
+        "history": history,
+    }
+    save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
+    checkpoint_path(run, config, seed).unlink(missing_ok=True)
+    return record
+
+
+def fit_baseline(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
+    """Fit a scikit-learn baseline on train_fit: (estimator, no history, seconds)."""
+    stopwatch, used = Stopwatch(), select_used(catalog)
+    rows = (used["split"] == "train_fit").to_numpy()
+    model = build_model(config).fit(baseline_features(run, catalog, config)[rows], used["label"][rows])
+    progress.say(f"{config.name}: fitted in {stopwatch.read()['wall_seconds']:.1f} s")
+    return model, [], stopwatch.read()
+
+
+def baseline_features(run: Run, catalog: pd.DataFrame, config: ModelConfig) -> np.ndarray:
+    """What a baseline may look at, one row per used radiograph: file metadata, or the pixels of a thumbnail."""
+    if config.builder == "build_metadata_logistic":
+        return metadata_features(select_used(catalog))
+    return flatten_pixels(load_pixels(run, catalog, config.image_size))
+
+
+def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
+    """Fit a network for a fixed number of epochs, from its checkpoint if it has one: (model, history, seconds)."""
+    generators = build_generators(run, catalog, config, seed)
+    train = generators["train_fit"]
+    identity = {"config_hash": config.hash(), "catalog_hash": hash_catalog(catalog)}
+    model, header = load_checkpoint(checkpoint_path(run, config, seed), identity)
+    if model is None:
+        keras.utils.set_random_seed(seed)
+        model = compile_model(build_model(config), config, steps=len(train) * config.epochs)
+    recorder = EpochRecorder(config, seed, train.set_epoch, header.get("history", []), progress)
+    recorder.save = lambda history: save_checkpoint(
+        checkpoint_path(run, config, seed), model, identity | {"history": history}
+    )
+    model.fit(
+        train,
+        validation_data=generators["validation"],
+        initial_epoch=len(recorder.history),
+        epochs=config.epochs,
+        class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
+        callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
+        verbose=0,
+    )
+    if len(recorder.history) < config.epochs:
+        where = f"{config.name} seed {seed}, epoch {len(recorder.history) + 1}"
+        raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in config.py")
+    totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
+    return model, recorder.history, totals
+
+
+def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.Model:
+    """AdamW (Loshchilov & Hutter, 2019) with 5 % linear warm-up, then cosine decay to zero over the rest of `steps`."""
+    warmup = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        loss="binary_crossentropy",
+        metrics=["accuracy", keras.metrics.AUC(name="roc_auc")],
+        # XLA halves the speed of these networks on CPU under TensorFlow; JAX knows no other way.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return model
+
+
+class EpochRecorder(keras.callbacks.Callback):
+    """Before an epoch: its order and draws. After it: a row of history, a checkpoint, a line of progress."""
+
+    save: Callable[[list], None]
+
+    def __init__(self, config: ModelConfig, seed: int, set_epoch: Callable, history: list, progress: Progress):
+        super().__init__()
+        self.config, self.seed, self.set_epoch, self.history, self.progress = config, seed, set_epoch, history, progress
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.set_epoch(epoch)
+        self.stopwatch = Stopwatch()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = dict(logs or {})
+        if not np.isfinite(logs["loss"]):
+            return  # TerminateOnNaN ends the training; the last good checkpoint stays
+        measured = {name: round(float(value), 6) for name, value in logs.items()}
+        self.history.append({"epoch": epoch + 1} | measured | self.stopwatch.read())
+        self.save(self.history)
+        self.progress.tell_epoch(self.config, self.seed, self.history)
+
+
+class Progress:
+    """Says how far the trainings are, and how long the rest will take at the pace seen so far."""
+
+    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = print):
+        self.say = say
+        self.waiting = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
+        self.spent_seconds = self.done_cost = 0.0
+
+    @staticmethod
+    def cost(config: ModelConfig) -> float:
+        """A rough price of one epoch, in arbitrary units: pixels, and deeper networks cost more per pixel."""
+        return config.image_size**2 * (1.0 if "basic" in config.builder else 1.5)
+
+    def tell_epoch(self, config: ModelConfig, seed: int, history: list[dict]) -> None:
+        row = history[-1]
+        self.spent_seconds += row["wall_seconds"]
+        self.done_cost += self.cost(config)
+        self.waiting[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
+        left = sum(self.waiting.values()) * self.spent_seconds / self.done_cost
+        self.say(
+            f"{config.name} seed {seed}  epoch {row['epoch']:2d}/{config.epochs}  loss {row['loss']:.3f}  "
+            f"validation: loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.3f}  "
+            f"{row['wall_seconds']:.0f} s  about {left / 60:.0f} min left in all"
+        )
+
+
+def collect_history(records: list[dict]) -> pd.DataFrame:
+    """The epochs of all networks in one table: model, seed, epoch, losses and scores (history.csv)."""
+    timing = ("wall_seconds", "cpu_seconds")
+    rows = [{"model": r["model"], "seed": r["seed"]} | row for r in records for row in r["history"]]
+    return pd.DataFrame(rows).drop(columns=list(timing), errors="ignore")
+
+
+def collect_training(records: list[dict]) -> pd.DataFrame:
+    """What every training cost (training.csv)."""
+    columns = ["model", "seed", "parameters", "epochs", "wall_seconds", "cpu_seconds", "images_per_second", "device"]
+    return pd.DataFrame(records)[columns]
