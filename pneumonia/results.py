@@ -1,0 +1,146 @@
+"""The result files: the only door through which tables go into results/ and come out of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from .catalog import hash_catalog
+from .config import PneumoniaError, Run, short_hash
+from .records import describe_device, installed_versions, save_atomically
+
+TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
+TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that figures, README, notebook and slides are drawn from."""
+
+    run: Run
+    record: dict  # run.json
+    catalog: pd.DataFrame
+    history: pd.DataFrame
+    training: pd.DataFrame
+    predictions: pd.DataFrame
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    test_looks: pd.DataFrame
+
+    def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:
+        """The row (value, ci_low, ci_high, n) of one metric; baselines have one seed, which then stands for the mean.
+
+        Raises: PneumoniaError when metrics.csv has no such row.
+        """
+        rows = self.metrics.query("model == @model and split == @split and metric == @metric")
+        found = rows[rows["seed"] == seed]
+        if found.empty and len(rows) == 1 and seed in ("mean", "ensemble"):
+            found = rows
+        if found.empty:
+            raise PneumoniaError(
+                f"{self.run.results_dir / 'metrics.csv'}: no {metric} of {model} on {split}, seed {seed}"
+            )
+        return found.iloc[0]
+
+    @property
+    def final_model(self) -> str:
+        return self.record["final_model"]
+
+
+def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
+    """Write results/<name>.csv, atomically and with the same bytes for the same numbers."""
+    path = run.results_dir / f"{name}.csv"
+    save_atomically(path, lambda partial: frame.to_csv(partial, index=False, lineterminator="\n"))
+
+
+def read_table(run: Run, name: str) -> pd.DataFrame:
+    """Read results/<name>.csv; empty text stays empty text, numbers that are not there are nan.
+
+    Raises: PneumoniaError naming the command that makes the missing or broken file.
+    """
+    path = run.results_dir / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path, dtype=TEXT_COLUMNS if name != "predictions" else None)
+    except (OSError, ValueError) as error:
+        raise PneumoniaError(
+            f"{path}: missing or unreadable ({type(error).__name__}); run `make run` to make it"
+        ) from error
+    text = [column for column in ("excluded_reason", "duplicate_of", "mode", "weights_hash") if column in frame]
+    return frame.fillna(dict.fromkeys(text, ""))
+
+
+def write_run_record(run: Run, catalog: pd.DataFrame, training: pd.DataFrame, final_model: str, rule: str) -> None:
+    """Write run.json: what was run on what, and which model is the final one."""
+    record = {
+        "run": run.name,
+        "final_model": final_model,
+        "final_model_rule": rule,
+        "catalog_hash": hash_catalog(catalog),
+        "config_hashes": {config.name: config.hash() for config in run.models},
+        "seeds": list(run.seeds),
+        "split_seed": run.split_seed,
+        "validation_fraction": run.validation_fraction,
+        "bootstrap_draws": run.bootstrap_draws,
+        "training_wall_seconds": round(float(training["wall_seconds"].sum()), 1),
+        "training_cpu_seconds": round(float(training["cpu_seconds"].sum()), 1),
+        "training_device": ", ".join(sorted(set(training["device"]))),
+        "scoring_device": describe_device(),
+        "versions": installed_versions(),
+    }
+    save_atomically(
+        run.results_dir / "run.json", lambda partial: partial.write_text(json.dumps(record, indent=1) + "\n")
+    )
+
+
+def load_results(run: Run) -> Results:
+    """All result files of a run.
+
+    Raises: PneumoniaError when one is missing, or when they were made with another catalog or configuration.
+    """
+    tables = {name: read_table(run, name) for name in TABLES}
+    record = read_run_record(run)
+    check_hashes(run, record, tables["catalog"])
+    return Results(run=run, record=record, **tables)
+
+
+def read_run_record(run: Run) -> dict:
+    path = run.results_dir / "run.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise PneumoniaError(f"{path}: missing or unreadable; run `make run` to make it") from error
+
+
+def check_hashes(run: Run, record: dict, catalog: pd.DataFrame) -> None:
+    """Refuse results that were made from other radiographs or with other settings than those at hand."""
+    expected = {config.name: config.hash() for config in run.models}
+    changed = [name for name, digest in expected.items() if record["config_hashes"].get(name) != digest]
+    if changed:
+        raise PneumoniaError(
+            f"{run.results_dir}: made with another configuration of {', '.join(changed)}; run `make run`"
+        )
+    if record["catalog_hash"] != hash_catalog(catalog):
+        raise PneumoniaError(
+            f"{run.results_dir}: run.json and catalog.csv are of different radiographs; run `make run`"
+        )
+
+
+def record_test_look(run: Run, records: list[dict], why: str) -> None:
+    """Add a line to test_looks.csv, unless these very weights have been scored on the test split before.
+
+    Args: records: the training records of all members that were scored.
+    """
+    looks = read_table(run, "test_looks") if (run.results_dir / "test_looks.csv").exists() else pd.DataFrame()
+    digest = short_hash([record["weights_sha256"] for record in records])
+    if not looks.empty and digest in set(looks["weights_hash"]):
+        return
+    look = {
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+        "models": ", ".join(dict.fromkeys(record["model"] for record in records)),
+        "weights_hash": digest,
+        "why": why,
+    }
+    write_table(run, "test_looks", pd.concat([looks, pd.DataFrame([look])], ignore_index=True))

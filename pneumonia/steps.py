@@ -1,0 +1,56 @@
+"""The steps of the data flow, in order; the command line and the notebook take the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from .catalog import build_catalog, select_used
+from .config import Run
+from .evaluation import (
+    FINAL_MODEL_RULE,
+    choose_final_model,
+    compare_models,
+    compute_metrics,
+)
+from .prediction import predict_all
+from .results import read_table, record_test_look, write_run_record, write_table
+from .training import collect_history, collect_training, train_all
+
+
+def make_catalog(run: Run) -> pd.DataFrame:
+    """Audit the radiographs into catalog.csv."""
+    catalog = build_catalog(run)
+    write_table(run, "catalog", catalog)
+    return read_table(run, "catalog")  # as every later step sees it
+
+
+def make_models(
+    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = print
+) -> list[dict]:
+    """Train what is missing; leave history.csv and training.csv. Returns the training records."""
+    records = train_all(run, catalog, retrain, say)
+    write_table(run, "history", collect_history(records))
+    write_table(run, "training", collect_training(records))
+    return records
+
+
+def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: str) -> pd.DataFrame:
+    """Score every member once, and count it as a look at the test split if it is one."""
+    predictions = predict_all(run, catalog)
+    if (select_used(catalog)["split"] == "test").any():
+        record_test_look(run, records, why)
+    write_table(run, "predictions", predictions)
+    return read_table(run, "predictions")
+
+
+def make_metrics(run: Run) -> None:
+    """predictions.csv -> metrics.csv, comparisons.csv and run.json. Needs no radiographs."""
+    predictions, training = read_table(run, "predictions"), read_table(run, "training")
+    metrics = compute_metrics(predictions, run.bootstrap_draws)
+    final = choose_final_model(metrics, [config.name for config in run.models if config.is_cnn])
+    comparisons = compare_models(predictions, [config.name for config in run.models], run.bootstrap_draws)
+    write_table(run, "metrics", metrics)
+    write_table(run, "comparisons", comparisons)
+    write_run_record(run, read_table(run, "catalog"), training, final, FINAL_MODEL_RULE)

@@ -1,0 +1,300 @@
+"""From a predictions frame to metrics, comparisons and the final model."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from pneumonia.config import PneumoniaError
+from pneumonia.evaluation import (
+    COMPARISON_COLUMNS,
+    FINAL_MODEL_RULE,
+    METRIC_COLUMNS,
+    METRICS,
+    choose_final_model,
+    compare_models,
+    compute_metrics,
+)
+from pneumonia.metrics import bootstrap_weights, choose_threshold, holm, percentile_interval, roc_auc, threshold_metrics
+
+TWINS = ["validation_encoding", "validation_framing"]
+SPLITS = ["train_fit", "validation", *TWINS, "test"]
+DRAWS = 60
+QUALITY = {"weak": 0.3, "good": 1.0, "best": 2.0}  # distance between the classes
+SEEDS = {"majority": [0], "weak": [0], "good": [0, 1, 2], "best": [0, 1, 2]}
+
+
+def split_rows(split, patients=30):
+    """The radiographs of one split: 30 patients with one to three each, the same children in all validation copies."""
+    rng = np.random.default_rng(len(split.split("_")[0]))
+    ids = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
+    place = "validation" if split.startswith("validation") else split
+    return pd.DataFrame(
+        {
+            "path": [f"{place}/{i:03d}.jpeg" for i in range(len(ids))],
+            "patient_id": [f"{place}-{patient}" for patient in ids],
+            "split": split,
+            "label": (ids % 3 > 0).astype(int),
+        }
+    )
+
+
+def make_predictions():
+    """Four models; the two baselines have one seed, and majority no stress copies."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for model, seeds in SEEDS.items():
+        for seed in seeds:
+            for split in SPLITS if model != "majority" else ["train_fit", "validation", "test"]:
+                rows = split_rows(split)
+                logits = rng.normal(size=len(rows)) + QUALITY.get(model, 0) * (2 * rows["label"] - 1)
+                y_prob = np.ones(len(rows)) if model == "majority" else 1 / (1 + np.exp(-logits))
+                frames.append(rows.assign(model=model, seed=seed, y_prob=y_prob))
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return make_predictions()
+
+
+@pytest.fixture(scope="module")
+def metrics(predictions):
+    return compute_metrics(predictions, DRAWS)
+
+
+@pytest.fixture(scope="module")
+def comparisons(predictions):
+    return compare_models(predictions, list(SEEDS), DRAWS)
+
+
+def value_of(metrics, model, seed, split, metric, column="value"):
+    keys = dict(model=model, seed=seed, split=split, metric=metric)
+    rows = metrics[(metrics[list(keys)] == list(keys.values())).all(axis=1)]
+    assert len(rows) == 1
+    return rows[column].iloc[0]
+
+
+def scores_of(predictions, model, split):
+    """(n,) labels, (n, seeds) probabilities and (n,) patients, by path."""
+    rows = predictions[(predictions["model"] == model) & (predictions["split"] == split)]
+    table = rows.pivot(index="path", columns="seed", values="y_prob")
+    facts = rows[rows["seed"] == 0].set_index("path").loc[table.index]
+    return facts["label"].to_numpy(), table.to_numpy(), facts["patient_id"].to_numpy()
+
+
+def test_rows_come_in_a_fixed_order(metrics):
+    assert list(metrics.columns) == METRIC_COLUMNS
+    assert list(metrics["model"].unique()) == list(SEEDS)
+    for model, seeds in SEEDS.items():
+        rows = metrics[metrics["model"] == model]
+        extra = ["mean", "sd", "ensemble"] if len(seeds) > 1 else ["mean"]
+        splits = SPLITS if model != "majority" else ["train_fit", "validation", "test"]
+        expected = [(s, split, m) for s in [*map(str, seeds), *extra] for split in splits for m in METRICS]
+        assert list(rows[["seed", "split", "metric"]].itertuples(index=False, name=None)) == expected
+
+
+def test_values_of_a_seed_are_the_metrics_of_its_scores(predictions, metrics):
+    y_true, y_prob, patients = scores_of(predictions, "good", "test")
+    weights = bootstrap_weights(patients, DRAWS)
+    for seed in range(3):
+        at_half = threshold_metrics(y_true, y_prob[:, seed])
+        for name, expected in at_half.items():
+            assert value_of(metrics, "good", str(seed), "test", name) == pytest.approx(expected, abs=1e-6)
+        low, high = percentile_interval(roc_auc(y_true, y_prob[:, seed], weights))
+        assert value_of(metrics, "good", str(seed), "test", "roc_auc", "ci_low") == pytest.approx(low, abs=1e-6)
+        assert value_of(metrics, "good", str(seed), "test", "roc_auc", "ci_high") == pytest.approx(high, abs=1e-6)
+        assert value_of(metrics, "good", str(seed), "test", "roc_auc", "n") == len(y_true)
+
+
+def test_mean_sd_and_ensemble_over_seeds(predictions, metrics):
+    y_true, y_prob, patients = scores_of(predictions, "good", "test")
+    weights = bootstrap_weights(patients, DRAWS)
+    values = [roc_auc(y_true, y_prob[:, seed]) for seed in range(3)]
+    draws = np.mean([roc_auc(y_true, y_prob[:, seed], weights) for seed in range(3)], axis=0)
+    found = {seed: value_of(metrics, "good", seed, "test", "roc_auc") for seed in ("mean", "sd", "ensemble")}
+    assert found["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert found["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+    assert found["ensemble"] == pytest.approx(roc_auc(y_true, y_prob.mean(axis=1)), abs=1e-6)
+    interval = [value_of(metrics, "good", "mean", "test", "roc_auc", end) for end in ("ci_low", "ci_high")]
+    assert interval == pytest.approx(percentile_interval(draws), abs=1e-6)
+    assert metrics.loc[metrics["seed"] == "sd", ["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2", "ensemble"])
+def test_threshold_is_chosen_on_validation_and_all_its_copies(predictions, metrics, seed):
+    seen = [scores_of(predictions, "good", split)[:2] for split in ("validation", *TWINS)]
+    column = (lambda y_prob: y_prob.mean(axis=1)) if seed == "ensemble" else (lambda y_prob: y_prob[:, int(seed)])
+    expected = choose_threshold(
+        np.concatenate([y_true for y_true, _ in seen]), np.concatenate([column(y_prob) for _, y_prob in seen])
+    )
+    assert {value_of(metrics, "good", seed, split, "threshold") for split in SPLITS} == {expected}
+    y_true, y_prob, _ = scores_of(predictions, "good", "test")
+    at_chosen = threshold_metrics(y_true, column(y_prob), expected)
+    for name, value in at_chosen.items():
+        assert value_of(metrics, "good", seed, "test", f"{name}@chosen") == pytest.approx(value, abs=1e-6)
+
+
+def test_undefined_values_stay_empty(metrics):
+    assert np.isnan(value_of(metrics, "majority", "0", "test", "npv"))
+    assert np.isnan(value_of(metrics, "majority", "0", "test", "npv", "ci_low"))
+    assert value_of(metrics, "majority", "0", "test", "sensitivity") == 1
+    assert metrics.loc[metrics["metric"] == "threshold", ["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def test_shuffled_rows_and_a_csv_round_trip_give_the_same_bytes(predictions, metrics, comparisons):
+    shuffled = predictions.sample(frac=1, random_state=0)
+    shuffled = shuffled.sort_values(["model", "split"], key=lambda names: names.map([*SEEDS, *SPLITS].index))
+    again = pd.read_csv(io.StringIO(shuffled.to_csv(index=False)))
+    assert compute_metrics(again, DRAWS).to_csv(index=False) == metrics.to_csv(index=False)
+    assert compare_models(again, list(SEEDS), DRAWS).to_csv(index=False) == comparisons.to_csv(index=False)
+
+
+def test_published_numbers_have_six_decimals(metrics, comparisons):
+    numbers = [*metrics[["value", "ci_low", "ci_high"]].stack(), *comparisons["difference"]]
+    assert all(len(repr(float(number)).partition(".")[2]) <= 6 for number in numbers)
+
+
+def test_comparisons_pair_each_model_with_the_one_before(predictions, comparisons):
+    assert list(comparisons.columns) == COMPARISON_COLUMNS
+    pairs = list(comparisons[["model_a", "model_b"]].drop_duplicates().itertuples(index=False, name=None))
+    assert pairs == [("majority", "weak"), ("weak", "good"), ("good", "best")]
+    assert comparisons["test"].tolist() == ["mcnemar", "roc_auc_difference"] * 3
+    y_true, prob_a, _ = scores_of(predictions, "good", "test")
+    prob_b = scores_of(predictions, "best", "test")[1]
+    right_a = (prob_a.mean(axis=1) >= 0.5) == y_true
+    right_b = (prob_b.mean(axis=1) >= 0.5) == y_true
+    discordant = right_a != right_b
+    mcnemar, auc = comparisons.iloc[4], comparisons.iloc[5]
+    assert mcnemar["difference"] == pytest.approx(right_b.mean() - right_a.mean(), abs=1e-6)
+    assert mcnemar["p_value"] == pytest.approx(
+        binomtest((right_a & discordant).sum(), discordant.sum()).pvalue, rel=1e-5
+    )
+    assert auc["difference"] == pytest.approx(
+        roc_auc(y_true, prob_b.mean(axis=1)) - roc_auc(y_true, prob_a.mean(axis=1)), abs=1e-6
+    )
+    assert (comparisons["ci_low"] <= comparisons["difference"]).all()
+    assert (comparisons["difference"] <= comparisons["ci_high"]).all()
+    assert comparisons["p_holm"].tolist() == pytest.approx(holm(comparisons["p_value"]).tolist(), rel=1e-4)
+    assert set(comparisons["n"]) == {len(y_true)}
+
+
+def test_small_p_values_do_not_become_zero():
+    rows = split_rows("test", patients=120)
+    right = rows.assign(model="right", seed=0, y_prob=rows["label"] * 0.9)
+    wrong = rows.assign(model="wrong", seed=0, y_prob=0.9 - rows["label"] * 0.8)
+    comparisons = compare_models(pd.concat([wrong, right]), ["wrong", "right"], DRAWS)
+    assert 0 < comparisons["p_value"].iloc[0] < 1e-20
+
+
+def test_one_model_alone_has_no_comparison(predictions):
+    assert list(compare_models(predictions, ["good"], DRAWS).columns) == COMPARISON_COLUMNS
+    assert len(compare_models(predictions, ["good"], DRAWS)) == 0
+
+
+def test_final_model_is_the_best_on_validation_and_its_copies(metrics):
+    candidates = ["weak", "good", "best"]
+    means = {
+        model: np.mean([value_of(metrics, model, "mean", split, "roc_auc") for split in ("validation", *TWINS)])
+        for model in candidates
+    }
+    assert choose_final_model(metrics, candidates) == max(means, key=means.get) == "best"
+    assert choose_final_model(metrics, ["weak", "good"]) == "good"
+    assert "validation" in FINAL_MODEL_RULE and "test split is not consulted" in FINAL_MODEL_RULE
+
+
+def test_a_stress_copy_can_decide_the_final_model(metrics):
+    spoiled = metrics.copy()
+    is_copy = (spoiled["model"] == "best") & (spoiled["split"] == TWINS[1]) & (spoiled["seed"] == "mean")
+    spoiled.loc[is_copy & (spoiled["metric"] == "roc_auc"), "value"] = 0.1
+    assert choose_final_model(spoiled, ["weak", "good", "best"]) == "good"
+
+
+def test_the_test_split_never_changes_the_final_model(predictions, metrics):
+    candidates = ["weak", "good", "best"]
+    reversed_test = predictions.copy()
+    is_best_test = (predictions["split"] == "test") & (predictions["model"] == "best")
+    reversed_test.loc[is_best_test, "y_prob"] = 1 - predictions.loc[is_best_test, "y_prob"]
+    altered = compute_metrics(reversed_test, DRAWS)
+    assert value_of(altered, "best", "mean", "test", "roc_auc") < 0.2  # it would lose, if test were looked at
+    assert choose_final_model(altered, candidates) == choose_final_model(metrics, candidates)
+    without = compute_metrics(
+        predictions[predictions["split"] != "test"], DRAWS
+    )  # the rule works before test is scored
+    assert choose_final_model(without, candidates) == choose_final_model(metrics, candidates)
+    assert (
+        altered.loc[altered["metric"] == "threshold", "value"] == metrics.loc[metrics["metric"] == "threshold", "value"]
+    ).all()
+
+
+def test_equal_candidates_leave_it_to_the_order(metrics):
+    copy = metrics[metrics["model"] == "best"].assign(model="twin")
+    both = pd.concat([metrics, copy])
+    assert choose_final_model(both, ["twin", "best"]) == "twin"
+    assert choose_final_model(both, ["best", "twin"]) == "best"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ([], "no candidates"),
+        (["best", "unknown"], "unknown has no ROC AUC"),
+        (["majority", "best"], "validation_encoding"),
+    ],
+)
+def test_candidates_that_cannot_be_judged_alike(metrics, candidates, message):
+    with pytest.raises(PneumoniaError, match=message):
+        choose_final_model(metrics, candidates)
+
+
+def drop_one_seed_of_one_radiograph(frame):
+    return frame.drop(frame.index[(frame["seed"] == 2) & (frame["split"] == "test")][0])
+
+
+def relabel_one_model(frame):
+    rows = (frame["model"] == "weak") & (frame["path"] == "test/000.jpeg")
+    return frame.assign(label=frame["label"].where(~rows, 1 - frame["label"]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda frame: frame.drop(columns="y_prob"), "column y_prob is missing"),
+        (lambda frame: frame.iloc[:0], "no rows"),
+        (
+            lambda frame: frame.assign(y_prob=frame["y_prob"] * 1.5),
+            r"predictions.csv \(majority, train_fit, seed 0\): y_prob",
+        ),
+        (lambda frame: frame.assign(y_prob=frame["y_prob"].where(frame.index != 5)), "y_prob has empty"),
+        (lambda frame: frame.assign(y_prob=frame["y_prob"].astype(str) + "?"), "y_prob has empty or unreadable"),
+        (
+            lambda frame: frame[(frame["split"] != "test") | (frame["label"] == 1)],
+            "test, seed 0.*only the class PNEUMONIA",
+        ),
+        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "twice"),
+        (lambda frame: frame[frame["split"].isin(["train_fit", "test"])], "majority has no validation rows"),
+        (lambda frame: frame[(frame["seed"] != 2) | (frame["split"] != "test")], "good lacks a seed"),
+        (lambda frame: frame.replace({"split": {"test": "exam"}}), "unknown split exam"),
+        (drop_one_seed_of_one_radiograph, "good, test.*different radiographs"),
+        (relabel_one_model, "test/000.jpeg has two labels or patients"),
+    ],
+)
+def test_broken_predictions_are_one_clear_line(predictions, spoil, message):
+    with pytest.raises(PneumoniaError, match=message) as error:
+        compute_metrics(spoil(predictions.copy()), DRAWS)
+    assert "predictions.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_models_must_share_the_test_radiographs(predictions):
+    first = predictions["path"] == "test/000.jpeg"
+    with pytest.raises(PneumoniaError, match="good and best differ in test rows"):
+        compare_models(predictions[~(first & (predictions["model"] == "best"))], ["good", "best"], DRAWS)
+    with pytest.raises(PneumoniaError, match="best has no test rows"):
+        best_test = (predictions["model"] == "best") & (predictions["split"] == "test")
+        compare_models(predictions[~best_test], ["good", "best"], DRAWS)
+    with pytest.raises(PneumoniaError, match="no rows of model unknown"):
+        compare_models(predictions, ["good", "unknown"], DRAWS)
