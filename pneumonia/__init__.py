@@ -1,4 +1,4 @@
-"""Pediatric Pneumonia Image Classification: is a child's chest X-ray NORMAL or PNEUMONIA, and how far can the answer be believed?
+"""Pediatric Pneumonia Image Classification: NORMAL or PNEUMONIA, and how far can the answer be believed?
 
 Data walks through the modules one way; every arrow is a file:
 folders -> catalog -> cache -> training -> predictions -> metrics -> figures -> README, notebook, slides.

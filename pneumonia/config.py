@@ -46,7 +46,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a run reads and writes. `real` runs own the committed files; `simulated` ones live in build/simulated."""
+    """What a run reads and writes. The real run owns the committed files, the simulated one build/simulated."""
 
     name: str  # "real" or "simulated"
     data: Path | None  # folder (or MedMNIST .npz) with the radiographs; None: only results are at hand

@@ -39,8 +39,9 @@ DECIMALS = 6  # of every published value: far below the intervals, and the CSV i
 CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
 
 FINAL_MODEL_RULE = (
-    "The final model is the candidate with the highest ROC AUC, averaged over its seeds and then over the validation "
-    "split and its stress copies. The test split is not consulted. Of equal candidates the earlier in the series wins."
+    "The final model is the candidate whose worst ROC AUC is the highest: the ROC AUC is averaged over seeds on the "
+    "validation split and on each of its stress copies, and the lowest of these counts. The test split is not "
+    "consulted. Of equal candidates the earlier in the series wins."
 )
 
 
@@ -112,7 +113,7 @@ def compare_models(predictions: pd.DataFrame, order: list[str], draws: int) -> p
 def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
     """The candidate that FINAL_MODEL_RULE picks from a metrics frame.
 
-    PneumoniaError: no candidates, or one that lacks a validation split which another has (the means would not compare).
+    PneumoniaError: no candidates, or one that lacks a validation split which another has (the worst cases would not compare).
     """
     if not candidates:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")
@@ -123,7 +124,7 @@ def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
         if scores.empty or scores.isna().any():
             missing = ", ".join(scores.index[scores.isna()]) or "validation"
             raise PneumoniaError(f"metrics.csv: {model} has no ROC AUC on {missing}; predict it or drop the candidate")
-    return str(table.mean(axis=1).idxmax())  # idxmax: the first of equals
+    return str(table.min(axis=1).idxmax())  # idxmax: the first of equals
 
 
 def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:

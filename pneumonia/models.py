@@ -1,4 +1,4 @@
-"""Builders of the model series, from the majority class to the deep CNN. All take 0-255 pixels and own their scaling."""
+"""Builders of the model series, majority class to deep CNN. All take 0-255 pixels and own their scaling."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def build_basic_cnn(config: ModelConfig) -> keras.Model:
 
 
 def build_deep_cnn(config: ModelConfig, widths: tuple[int, ...] = (32, 64, 128, 192)) -> keras.Model:
-    """A small residual network (He et al., 2016) with global average pooling (Lin et al., 2014): about 0.9 M parameters.
+    """A small residual network (He et al., 2016) with global average pooling (Lin et al., 2014), 0.9 M parameters.
 
     Strided steps average before they subsample (Zhang, 2019), so that a shift by one pixel does not change the answer.
     """

@@ -1,4 +1,4 @@
-"""One image file -> one grayscale array, or one clear error. Everything that is shown to a model passes through here."""
+"""One image file -> one grayscale array, or one clear error: everything shown to a model passes through here."""
 
 from __future__ import annotations
 

@@ -72,12 +72,10 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(text, ""))
 
 
-def write_run_record(run: Run, catalog: pd.DataFrame, training: pd.DataFrame, final_model: str, rule: str) -> None:
-    """Write run.json: what was run on what, and which model is the final one."""
+def write_run_record(run: Run, catalog: pd.DataFrame, training: pd.DataFrame) -> None:
+    """Write run.json: what was scored, with what settings, on what. The final model is named by `name_final_model`."""
     record = {
         "run": run.name,
-        "final_model": final_model,
-        "final_model_rule": rule,
         "catalog_hash": hash_catalog(catalog),
         "config_hashes": {config.name: config.hash() for config in run.models},
         "seeds": list(run.seeds),
@@ -90,9 +88,17 @@ def write_run_record(run: Run, catalog: pd.DataFrame, training: pd.DataFrame, fi
         "scoring_device": describe_device(),
         "versions": installed_versions(),
     }
-    save_atomically(
-        run.results_dir / "run.json", lambda partial: partial.write_text(json.dumps(record, indent=1) + "\n")
-    )
+    _write_json(run, record)
+
+
+def name_final_model(run: Run, final_model: str, rule: str) -> None:
+    """Add to run.json which model is the final one, and the rule by which it was chosen."""
+    _write_json(run, read_run_record(run) | {"final_model": final_model, "final_model_rule": rule})
+
+
+def _write_json(run: Run, record: dict) -> None:
+    text = json.dumps(record, indent=1) + "\n"
+    save_atomically(run.results_dir / "run.json", lambda partial: partial.write_text(text))
 
 
 def load_results(run: Run) -> Results:

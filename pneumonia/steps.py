@@ -15,7 +15,15 @@ from .evaluation import (
     compute_metrics,
 )
 from .prediction import predict_all
-from .results import read_table, record_test_look, write_run_record, write_table
+from .results import (
+    check_hashes,
+    name_final_model,
+    read_run_record,
+    read_table,
+    record_test_look,
+    write_run_record,
+    write_table,
+)
 from .training import collect_history, collect_training, train_all
 
 
@@ -42,15 +50,17 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     if (select_used(catalog)["split"] == "test").any():
         record_test_look(run, records, why)
     write_table(run, "predictions", predictions)
+    write_run_record(run, catalog, read_table(run, "training"))
     return read_table(run, "predictions")
 
 
 def make_metrics(run: Run) -> None:
-    """predictions.csv -> metrics.csv, comparisons.csv and run.json. Needs no radiographs."""
-    predictions, training = read_table(run, "predictions"), read_table(run, "training")
+    """predictions.csv -> metrics.csv, comparisons.csv and the final model in run.json. Needs no radiographs."""
+    check_hashes(run, read_run_record(run), read_table(run, "catalog"))
+    predictions = read_table(run, "predictions")
     metrics = compute_metrics(predictions, run.bootstrap_draws)
     final = choose_final_model(metrics, [config.name for config in run.models if config.is_cnn])
     comparisons = compare_models(predictions, [config.name for config in run.models], run.bootstrap_draws)
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)
-    write_run_record(run, read_table(run, "catalog"), training, final, FINAL_MODEL_RULE)
+    name_final_model(run, final, FINAL_MODEL_RULE)

@@ -105,6 +105,12 @@ def test_ece_by_hand():
     assert ece(y_true, y_prob) == pytest.approx(4 / 6 * 0.15 + 2 / 6 * 0.3)
 
 
+def test_an_edge_belongs_to_the_bin_below():
+    # 0.4 = 6/15 shares a bin with 0.35, so the gaps +0.6 and -0.35 cancel in part; 0.45 would lie in the next one.
+    assert ece([1, 0], [0.4, 0.35]) == pytest.approx((0.6 - 0.35) / 2)
+    assert ece([1, 0], [0.4, 0.45]) == pytest.approx((0.6 + 0.45) / 2)
+
+
 def test_ece_equals_the_definition_written_as_a_loop():
     y_true, y_prob = random_scores(4, decimals=3)
     total = 0.0
