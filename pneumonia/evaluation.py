@@ -113,7 +113,7 @@ def compare_models(predictions: pd.DataFrame, order: list[str], draws: int) -> p
 def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
     """The candidate that FINAL_MODEL_RULE picks from a metrics frame.
 
-    PneumoniaError: no candidates, or one that lacks a validation split which another has (the worst cases would not compare).
+    PneumoniaError: no candidates, or one that lacks a validation split that another has (no worst case to compare).
     """
     if not candidates:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")

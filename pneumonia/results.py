@@ -31,19 +31,17 @@ class Results:
     test_looks: pd.DataFrame
 
     def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:
-        """The row (value, ci_low, ci_high, n) of one metric; baselines have one seed, which then stands for the mean.
+        """The row (value, ci_low, ci_high, n) of one metric; a baseline has one seed, which is its own ensemble.
 
         Raises: PneumoniaError when metrics.csv has no such row.
         """
-        rows = self.metrics.query("model == @model and split == @split and metric == @metric")
-        found = rows[rows["seed"] == seed]
-        if found.empty and len(rows) == 1 and seed in ("mean", "ensemble"):
-            found = rows
-        if found.empty:
-            raise PneumoniaError(
-                f"{self.run.results_dir / 'metrics.csv'}: no {metric} of {model} on {split}, seed {seed}"
-            )
-        return found.iloc[0]
+        rows = self.metrics.query("model == @model and split == @split and metric == @metric").set_index("seed")
+        if seed == "ensemble" and seed not in rows.index:
+            seed = "mean"
+        if seed not in rows.index:
+            path = self.run.results_dir / "metrics.csv"
+            raise PneumoniaError(f"{path}: no {metric} of {model} on {split}, seed {seed}; run `make report`")
+        return rows.loc[seed]
 
     @property
     def final_model(self) -> str:

@@ -1,0 +1,53 @@
+# `make` alone lists the targets. Without make: the plain lines in README.md do the same.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run retrain report slides test lint format clean
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(INSTALLED)  ## the whole story: notebook, results, plots, README block, slides (trains only what is out of date)
+	$(PY) -m pneumonia notebook
+
+retrain: $(INSTALLED)  ## train every model again, then `run`; a killed retraining is continued
+	$(PY) -m pneumonia train --retrain
+	@$(MAKE) --no-print-directory run
+
+report: $(INSTALLED)  ## metrics, plots, README block and slides from results/predictions.csv; needs no radiographs
+	$(PY) -m pneumonia report
+
+slides: report  ## presentation.pdf; it is a part of `report`
+
+test: $(INSTALLED_DEV)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(INSTALLED_DEV)  ## what ruff finds, and whether `format` would change anything
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(INSTALLED_DEV)  ## sort imports, break lines
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:  ## remove build/ (decoded pixels, unfinished trainings, simulated run) and caches; keeps .venv, data, models, results
+	rm -rf build .pytest_cache .ruff_cache
+	find pneumonia tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),run)" >&2; \
+	  exit 1; }
+	@echo "Installing requirements.lock into $(VENV): once, a few minutes, 2 GB"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,121 @@
+"""The command line: `python -m pneumonia STEP`. Each step is one arrow of the data flow and can be run alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .config import PneumoniaError, Run
+
+LOOK = "scoring of newly trained weights by `evaluate`"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step; returns the exit status (0 done, 2 cannot be done as asked, 130 interrupted)."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.step(options)
+    except PneumoniaError as error:
+        print(f"pneumonia: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of every step."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pneumonia",
+        description="Is a child's chest X-ray NORMAL or PNEUMONIA? The steps, in the order of the data flow. "
+        "Radiographs are taken from CHEST_XRAY_DIR, else data/chest_xray.",
+    )
+    parser.add_argument("--simulated", action="store_true", help="use simulated radiographs, in build/simulated/")
+    steps = parser.add_subparsers(title="steps", metavar="STEP", required=True)
+    fetch = add_step(steps, "download", run_download, "fetch the radiographs into data/chest_xray")
+    fetch.add_argument("--source", choices=["mendeley", "kaggle", "medmnist"], default="mendeley")
+    fetch.add_argument("--target", type=Path, default=None, help="another folder to put them in")
+    add_step(steps, "catalog", run_catalog, "audit the radiographs -> results/catalog.csv")
+    fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
+    fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
+    add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, results/metrics.csv")
+    add_step(steps, "figures", run_figures, "draw every plot -> images/")
+    add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
+    add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
+    return parser
+
+
+def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
+    parser = steps.add_parser(name, help=text, description=text)
+    parser.set_defaults(step=function)
+    return parser
+
+
+def open_for(options: argparse.Namespace, otherwise: str = "real") -> Run:
+    from .runs import open_run
+
+    return open_run("simulated" if options.simulated else otherwise)
+
+
+def run_download(options: argparse.Namespace) -> None:
+    from .download import download
+    from .runs import DEFAULT_DATA
+
+    target = options.target or DEFAULT_DATA
+    print(f"radiographs are in {download(options.source, target)}")
+
+
+def run_catalog(options: argparse.Namespace) -> None:
+    from .catalog import summarise
+    from .steps import make_catalog
+
+    print(summarise(make_catalog(open_for(options))).to_string())
+
+
+def run_train(options: argparse.Namespace) -> None:
+    from .steps import make_catalog, make_models
+
+    run = open_for(options)
+    make_models(run, make_catalog(run), options.retrain)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    from .steps import make_catalog, make_metrics, make_models, make_predictions
+
+    run = open_for(options)
+    catalog = make_catalog(run)
+    make_predictions(run, catalog, make_models(run, catalog), why=LOOK)
+    make_metrics(run)
+
+
+def run_figures(options: argparse.Namespace) -> None:
+    from .figures import draw_all
+    from .results import load_results
+
+    draw_all(load_results(open_for(options)))
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Everything that follows from predictions.csv; figures that show radiographs are left as they are."""
+    from .figures import draw_all
+    from .report import write_reports
+    from .results import load_results
+    from .steps import make_metrics
+
+    run = open_for(options, otherwise="results")
+    make_metrics(run)
+    results = load_results(run)
+    draw_all(results, with_radiographs=False)
+    write_reports(results)
+
+
+def run_notebook(options: argparse.Namespace) -> None:
+    from .notebook import execute_notebook
+
+    execute_notebook(open_for(options, otherwise="auto"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

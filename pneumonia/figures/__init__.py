@@ -1,0 +1,99 @@
+"""Every plot of the project: result files -> images/<stem>.png.
+
+A new figure: write a function Results -> matplotlib Figure in a module here, and enter it in FIGURES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.figure
+
+from ..config import PneumoniaError
+from ..results import Results
+from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
+from .counts import draw_class_counts, draw_small_validation
+from .curves import draw_learning_curves, draw_roc_pr
+from .mistakes import draw_gradcam, draw_worst_mistakes
+from .probabilities import draw_calibration, draw_threshold_curve
+from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
+from .style import mark_simulated, use_style, write_png
+
+# All pictures together stay below 2.2 MB: they are embedded in the notebook.
+CHART_BYTES, RADIOGRAPH_BYTES = 59_000, 275_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One plot: how it is drawn, whether that takes radiographs or weights, and what it shows, in words."""
+
+    function: Callable[[Results], matplotlib.figure.Figure]
+    needs_radiographs: bool
+    alt: str
+
+
+FIGURES: dict[str, Figure] = {
+    "class_counts": Figure(
+        draw_class_counts, False, "Bars: radiographs and patients per split and class, PNEUMONIA parted by kind"
+    ),
+    "examples": Figure(draw_examples, True, "Chest radiographs side by side: NORMAL, bacterial and viral pneumonia"),
+    "mean_images": Figure(draw_mean_images, True, "Mean radiograph of each class, and their difference as a map"),
+    "small_validation": Figure(
+        draw_small_validation, False, "Curve: width of the 95 % interval of an accuracy against number of radiographs"
+    ),
+    "augmented_batch": Figure(draw_augmented_batch, True, "Train radiographs, each beside its augmented versions"),
+    "twins": Figure(draw_twins, True, "Two validation radiographs, each beside its four altered twins"),
+    "learning_curves": Figure(
+        draw_learning_curves, False, "Curves: loss and accuracy on train and validation per epoch, for each network"
+    ),
+    "Comparison": Figure(
+        draw_comparison, False, "Dots with intervals: accuracy, recall, specificity and ROC AUC of every model on test"
+    ),
+    "confusion_matrices": Figure(
+        draw_confusion_matrices, False, "Confusion matrices of the networks on test, counts and percent"
+    ),
+    "roc_pr": Figure(draw_roc_pr, False, "ROC and precision-recall curves of every model on test"),
+    "calibration": Figure(
+        draw_calibration, False, "Reliability diagrams on validation and test, with histograms of the probabilities"
+    ),
+    "generalisation_gap": Figure(
+        draw_generalisation_gap, False, "Dots: accuracy and specificity of each model on validation, twins and test"
+    ),
+    "threshold_curve": Figure(
+        draw_threshold_curve, False, "Curves: sensitivity and specificity of the final model against the threshold"
+    ),
+    "gradcam": Figure(
+        draw_gradcam, True, "Test radiographs the final model got right and wrong, with maps of where it looked"
+    ),
+    "worst_mistakes": Figure(draw_worst_mistakes, True, "The test radiographs on which the final model was most wrong"),
+}
+
+
+def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
+    """The figure in the style of the project, marked when the run is simulated; nothing is written.
+
+    Raises: PneumoniaError for an unknown stem, or when radiographs or weights that it needs are missing.
+    """
+    if stem not in FIGURES:
+        raise PneumoniaError(f"unknown figure '{stem}'; known: {', '.join(FIGURES)}")
+    with use_style():
+        figure = FIGURES[stem].function(results)
+        if results.run.is_simulated:
+            mark_simulated(figure)
+    return figure
+
+
+def draw_figure(results: Results, stem: str) -> Path:
+    """Write images/<stem>.png; the same results give the same bytes. Returns its path; raises as `build_figure`."""
+    figure = build_figure(results, stem)
+    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
+    with use_style():
+        return write_png(figure, results.run.images_dir / f"{stem}.png", limit)
+
+
+def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
+    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
+    stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
+    return [draw_figure(results, stem) for stem in stems]

@@ -1,0 +1,128 @@
+"""Runs, model configurations and their hashes."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import pytest
+
+from pneumonia.augment import AUGMENTATIONS
+from pneumonia.config import (
+    MODEL_SERIES,
+    ROOT,
+    ModelConfig,
+    PneumoniaError,
+    real_run,
+    short_hash,
+    simulated_run,
+)
+from pneumonia.models import BUILDERS
+
+CONFIG = MODEL_SERIES[-1]
+CHANGED = {
+    "name": "other",
+    "builder": "build_basic_cnn",
+    "image_size": 96,
+    "augmentations": ("flip",),
+    "balance_classes": False,
+    "epochs": 7,
+    "batch_size": 32,
+    "learning_rate": 1e-5,
+    "weight_decay": 0.5,
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(ModelConfig) if field.name != "title"])
+def test_every_field_that_training_hangs_on_changes_the_hash(field):
+    assert replace(CONFIG, **{field: CHANGED[field]}).hash() != CONFIG.hash()
+
+
+def test_title_does_not_change_the_hash():
+    assert replace(CONFIG, title="Another title").hash() == CONFIG.hash()
+
+
+def test_order_of_augmentations_changes_the_hash_because_they_are_applied_in_order():
+    assert replace(CONFIG, augmentations=CONFIG.augmentations[::-1]).hash() != CONFIG.hash()
+
+
+def test_hash_is_the_same_for_equal_configurations():
+    assert ModelConfig(**vars(CONFIG)).hash() == CONFIG.hash()
+
+
+def test_short_hash_is_twelve_hex_digits_and_ignores_the_order_of_keys():
+    assert short_hash({"a": 1, "b": 2}) == short_hash({"b": 2, "a": 1})
+    assert len(short_hash("x")) == 12
+    assert int(short_hash("x"), 16) >= 0
+
+
+def test_configurations_and_runs_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        CONFIG.epochs = 1
+    with pytest.raises(FrozenInstanceError):
+        real_run(None).seeds = ()
+
+
+def test_series_is_in_the_order_of_the_story():
+    assert [config.name for config in MODEL_SERIES] == [
+        "majority",
+        "metadata_logistic",
+        "thumbnail_logistic",
+        "basic_cnn",
+        "basic_cnn_augmented",
+        "deep_cnn",
+        "deep_cnn_augmented",
+    ]
+
+
+def test_names_titles_and_hashes_of_the_series_are_unique():
+    for values in zip(*((config.name, config.title, config.hash()) for config in MODEL_SERIES), strict=True):
+        assert len(set(values)) == len(MODEL_SERIES)
+
+
+@pytest.mark.parametrize("config", MODEL_SERIES, ids=lambda config: config.name)
+def test_builders_and_augmentations_of_the_series_exist(config):
+    assert config.builder in BUILDERS
+    assert set(config.augmentations) <= set(AUGMENTATIONS)
+
+
+def test_augmented_networks_are_the_plain_ones_with_augmentation():
+    run = real_run(None)
+    for plain in ("basic_cnn", "deep_cnn"):
+        assert run.model(plain).augmentations == ()
+        assert run.model(f"{plain}_augmented").augmentations
+        assert run.model(f"{plain}_augmented").builder == run.model(plain).builder
+
+
+def test_networks_have_three_seeds_and_baselines_one():
+    run = real_run(None)
+    assert len(run.seeds_of(run.model("basic_cnn"))) >= 3
+    assert run.seeds_of(run.model("majority")) == (0,)
+
+
+def test_unknown_model_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(PneumoniaError, match="unknown model 'resnet'.*deep_cnn_augmented"):
+        real_run(None).model("resnet")
+
+
+def test_real_run_writes_to_the_committed_places():
+    run = real_run(Path("somewhere"))
+    assert not run.is_simulated
+    assert (run.results_dir, run.images_dir, run.models_dir) == (ROOT / "results", ROOT / "images", ROOT / "models")
+
+
+def test_simulated_run_owns_nothing_outside_build_simulated():
+    run = simulated_run(None)
+    assert run.is_simulated
+    for path in (run.home, run.cache, run.results_dir, run.images_dir, run.models_dir):
+        assert path.is_relative_to(ROOT / "build" / "simulated")
+    assert not real_run(None).cache.is_relative_to(run.home)
+
+
+def test_simulated_run_tells_the_same_story_in_miniature():
+    small = simulated_run(None).models
+    assert [config.name for config in small] == [config.name for config in MODEL_SERIES]
+    for config, original in zip(small, MODEL_SERIES, strict=True):
+        assert config.image_size <= 64
+        assert config.epochs <= 8
+        assert config.is_cnn == original.is_cnn

@@ -1,0 +1,478 @@
+"""Every figure: drawn, labelled, marked, legible, the same twice; and the numbers behind it against other libraries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from scipy.stats import binom, binomtest
+from sklearn.metrics import confusion_matrix
+from tiny import shrink
+
+from pneumonia.augment import TWINS
+from pneumonia.catalog import build_catalog, select_used
+from pneumonia.config import PneumoniaError, real_run, simulated_run
+from pneumonia.evaluation import compute_metrics
+from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
+from pneumonia.figures.counts import compute_class_counts, compute_interval_width
+from pneumonia.figures.curves import compute_final_gaps, compute_learning_curves
+from pneumonia.figures.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
+from pneumonia.figures.probabilities import compute_reliability, compute_threshold_curve
+from pneumonia.figures.radiographs import compute_mean_images, pick_patients
+from pneumonia.figures.scores import compute_counts, compute_ensemble
+from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
+from pneumonia.generators import load_pixels
+from pneumonia.metrics import ece, threshold_metrics
+from pneumonia.models import build_model
+from pneumonia.records import hash_file, record_path, weights_path
+from pneumonia.results import Results
+
+STEMS = [
+    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "learning_curves"),
+    *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
+    *("gradcam", "worst_mistakes"),
+]
+PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
+CHARTS = [stem for stem in STEMS if stem not in PANELS]
+FINAL = "deep_cnn_augmented"
+OTHER_SETTINGS = {"font.size": 30, "axes.facecolor": "pink", "savefig.dpi": 50, "figure.autolayout": True}
+SKILL = {"majority": 0.0, "metadata_logistic": 0.2, "thumbnail_logistic": 0.4}  # the networks have 0.6
+
+
+@pytest.fixture(scope="module")
+def results(clean_tree, tmp_path_factory) -> Results:
+    """A simulated run with made-up predictions and histories, and untrained weights of the final model."""
+    home = tmp_path_factory.mktemp("figures")
+    run = simulated_run(clean_tree)
+    models = tuple(shrink(config, image_size=48) for config in run.models)
+    run = replace(run, home=home, cache=home / "cache", models=models, seeds=(0, 1), bootstrap_draws=10)
+    catalog = build_catalog(run)
+    predictions = make_predictions(run, select_used(catalog))
+    write_weights(run)
+    empty = pd.DataFrame()
+    metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
+    return Results(run, record, catalog, make_history(run), empty, predictions, metrics, empty, empty)
+
+
+def make_predictions(run, used) -> pd.DataFrame:
+    rng, frames = np.random.default_rng(0), []
+    for config in run.models:
+        for seed in run.seeds_of(config):
+            for split in ("train_fit", "validation", *(f"validation_{name}" for name in TWINS), "test"):
+                if split.startswith("validation_") and config.name == "metadata_logistic":
+                    continue
+                rows = used[used["split"] == ("validation" if split.startswith("validation_") else split)]
+                logits = rng.normal(size=len(rows)) + SKILL.get(config.name, 0.6) * (2 * rows["label"] - 1)
+                y_prob = np.full(len(rows), 0.7) if config.name == "majority" else 1 / (1 + np.exp(-logits))
+                rows = rows[["path", "patient_id", "label"]]
+                frames.append(rows.assign(split=split, model=config.name, seed=seed, y_prob=np.round(y_prob, 6)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def make_history(run) -> pd.DataFrame:
+    rows = []
+    for offset, config in enumerate(config for config in run.models if config.is_cnn):
+        for seed in run.seeds:
+            for epoch in range(1, config.epochs + 1):
+                loss = (1 + 0.1 * seed) / (epoch + offset)
+                scores = {
+                    "loss": loss,
+                    "accuracy": 1 - loss / 3,
+                    "val_loss": 1.2 * loss,
+                    "val_accuracy": 1 - loss / 2.5,
+                }
+                rows.append({"model": config.name, "seed": seed, "epoch": epoch} | scores)
+    return pd.DataFrame(rows)
+
+
+def write_weights(run) -> None:
+    config = run.model(FINAL)
+    for seed in run.seeds:
+        path = weights_path(run, config, seed)
+        path.parent.mkdir(exist_ok=True)
+        build_model(config).save(path)
+        record_path(run, config, seed).write_text(json.dumps({"weights_sha256": hash_file(path)}))
+
+
+@pytest.fixture(scope="module")
+def drawing(results) -> tuple[dict, dict]:
+    """What draw_all writes, as stem -> path, and the figures it wrote, laid out, as stem -> figure."""
+    figures = {}
+
+    def write_and_keep(figure, path, limit):
+        figures[path.stem] = figure
+        return write_png(figure, path, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pneumonia.figures.write_png", write_and_keep)
+        paths = draw_all(results)
+    assert [path.stem for path in paths] == STEMS
+    with use_style():
+        for figure in figures.values():
+            figure.draw_without_rendering()
+    return {path.stem: path for path in paths}, figures
+
+
+@pytest.fixture(scope="module")
+def drawn(drawing) -> dict:
+    return drawing[0]
+
+
+@pytest.fixture(scope="module")
+def built(drawing) -> dict:
+    return drawing[1]
+
+
+def visible_texts(figure) -> list:
+    """All texts that are drawn; tick labels beyond the limits of their axes are not."""
+    texts = list(figure.texts)
+    for ax in figure.axes:
+        texts += [ax.title, *ax.texts]
+        if ax.axison:
+            texts += [ax.xaxis.label, ax.yaxis.label]
+            for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                low, high = sorted(limits)
+                ticks = [tick for tick in axis.get_major_ticks() if low - 1e-9 <= tick.get_loc() <= high + 1e-9]
+                texts += [label for tick in ticks for label in (tick.label1, tick.label2)]
+        if ax.get_legend():
+            texts += ax.get_legend().get_texts()
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def title_of_figure(figure) -> str:
+    title = next(text for text in figure.texts if text.get_gid() == "title")
+    return title.get_text().replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def note_of(figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts if text.get_gid() == "note").replace("\n", " ")
+
+
+def marks(figure) -> list[str]:
+    return [text.get_text() for text in figure.texts if text.get_gid() == "simulated"]
+
+
+# --- all figures -------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_are_those_of_the_story_in_its_order():
+    assert list(FIGURES) == STEMS
+    assert {stem for stem, figure in FIGURES.items() if figure.needs_radiographs} == PANELS
+    assert len({figure.alt for figure in FIGURES.values()}) == len(FIGURES)
+    assert all(20 < len(figure.alt) < 125 and "%" not in figure.alt.replace("95 %", "") for figure in FIGURES.values())
+
+
+def test_every_figure_is_a_file_and_nothing_else_is(drawn, results):
+    assert sorted(path.name for path in results.run.images_dir.iterdir()) == sorted(f"{stem}.png" for stem in FIGURES)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_files_are_small_palettes_without_metadata(stem, drawn):
+    with Image.open(drawn[stem]) as image:
+        assert image.mode == "P" and image.format == "PNG"
+        assert not set(image.info) - {"transparency"}, image.info  # no date, no software, no resolution
+        assert 1200 < image.width < 1500 and 500 < image.height < 900
+        colours = image.convert("RGB").getcolors(256)
+    assert colours is not None and len(colours) > 20
+    assert max(count for count, _ in colours) < 0.95 * image.width * image.height  # not an empty sheet
+    assert drawn[stem].stat().st_size < (RADIOGRAPH_BYTES if stem in PANELS else CHART_BYTES)
+
+
+def test_all_files_together_can_be_embedded_in_the_notebook():
+    assert len(PANELS) * RADIOGRAPH_BYTES + len(CHARTS) * CHART_BYTES < 2_200_000
+
+
+@pytest.mark.parametrize("stem", sorted(PANELS))
+def test_panels_drawn_twice_have_the_same_bytes(stem, drawn, results):
+    """Also when the reader has other settings of matplotlib."""
+    first = drawn[stem].read_bytes()
+    with mpl.rc_context(OTHER_SETTINGS):
+        assert draw_figure(results, stem).read_bytes() == first
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_titles_and_labels(stem, built):
+    figure = built[stem]
+    assert len(title_of_figure(figure)) > 30
+    shown = [ax for ax in figure.axes if ax.axison and (ax.lines or ax.patches or ax.images or ax.collections)]
+    assert shown
+    if stem in PANELS:
+        assert sum(len(ax.images) for ax in shown) >= 3
+        return
+    for row in {ax.get_subplotspec().rowspan.start for ax in shown}:
+        first = next(ax for ax in shown if ax.get_subplotspec().rowspan.start == row)
+        assert first.get_ylabel() or [label for label in first.get_yticklabels() if label.get_text()]
+    below = max(ax.get_subplotspec().rowspan.stop for ax in shown)
+    assert all(ax.get_xlabel() for ax in shown if ax.get_subplotspec().rowspan.stop == below)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_texts_lie_inside_the_figure_and_apart_from_each_other(stem, built):
+    figure = built[stem]
+    boxes = [(text.get_text(), text.get_window_extent().padded(-1.5)) for text in visible_texts(figure)]
+    for text, box in boxes:
+        inside = (
+            figure.bbox.x0 <= box.x0
+            and box.x1 <= figure.bbox.x1
+            and figure.bbox.y0 <= box.y0
+            and box.y1 <= figure.bbox.y1
+        )
+        assert inside, f"{text!r} leaves the figure"
+    hits = [(a, b) for (a, box), (b, other) in combinations(boxes, 2) if box.overlaps(other)]
+    assert not hits
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_text_is_too_small_to_read_on_a_slide(stem, built):
+    assert min(text.get_fontsize() for text in visible_texts(built[stem])) >= 11
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_simulated_radiographs_are_never_called_those_of_children(stem, built):
+    assert ("Radiographs: simulated." in note_of(built[stem])) == (stem in PANELS)
+    assert "Kermany" not in note_of(built[stem])
+
+
+def test_real_runs_attribute_their_radiographs_and_carry_no_mark(results, built):
+    real = replace(results, run=replace(results.run, name="real"))
+    for stem in ("examples", "twins", "class_counts", "Comparison"):
+        figure = build_figure(real, stem)
+        assert not marks(figure)
+        assert ("Radiographs: Kermany et al. 2018, CC BY 4.0" in note_of(figure)) == (stem in PANELS)
+        assert title_of_figure(figure) == title_of_figure(built[stem])
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_simulated_runs_are_marked(stem, built):
+    assert len(marks(built[stem])) == 1 and marks(built[stem])[0].startswith("SIMULATED")
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_mark_is_in_the_file(stem, drawn):
+    """The band below the figure has the colour of the mark from edge to edge."""
+    with Image.open(drawn[stem]) as image:
+        edge = np.asarray(image.convert("RGB"))[-8:, [2, -3]].reshape(-1, 3).astype(int)
+    assert (np.abs(edge - (0xA6, 0x19, 0x2E)) < 12).all()
+
+
+# --- what can be missing -----------------------------------------------------------------------------------------
+
+
+def test_charts_need_only_the_results_and_leave_other_files_alone(drawn, results, tmp_path):
+    """Without radiographs and weights, in another folder and under other settings the bytes are the same."""
+    run = replace(results.run, data=None, home=tmp_path, cache=tmp_path / "cache")
+    kept = run.images_dir / "examples.png"
+    kept.parent.mkdir()
+    kept.write_bytes(b"committed")
+    with mpl.rc_context(OTHER_SETTINGS):
+        paths = draw_all(replace(results, run=run), with_radiographs=False)
+    assert [path.stem for path in paths] == CHARTS
+    assert [path.stem for path in paths if path.read_bytes() != drawn[path.stem].read_bytes()] == []
+    assert kept.read_bytes() == b"committed"
+    assert {path.stem for path in run.images_dir.iterdir()} == {*CHARTS, "examples"}
+
+
+@pytest.mark.parametrize("stem", sorted(PANELS))
+def test_panels_say_what_they_lack(stem, results, tmp_path):
+    run = replace(results.run, data=None, home=tmp_path, cache=tmp_path / "cache")
+    with pytest.raises(PneumoniaError, match="no radiographs at hand"):
+        draw_figure(replace(results, run=run), stem)
+    assert not run.images_dir.exists()
+
+
+def test_gradcam_says_when_the_weights_are_missing(results, tmp_path):
+    run = replace(results.run, home=tmp_path)
+    with pytest.raises(PneumoniaError, match="make run"):
+        draw_figure(replace(results, run=run), "gradcam")
+
+
+def test_an_unknown_figure_is_an_error_that_lists_the_known_ones(results):
+    with pytest.raises(PneumoniaError, match="unknown figure 'comparison'; known: class_counts, .*worst_mistakes"):
+        draw_figure(results, "comparison")
+
+
+def test_a_final_model_without_mistakes_can_be_drawn(results):
+    truth = results.predictions["label"].clip(0.1, 0.9)
+    perfect = replace(results, predictions=results.predictions.assign(y_prob=truth))
+    assert title_of_figure(build_figure(perfect, "worst_mistakes")).startswith("0 of 16 calls")
+    assert "no false negative" in [text.get_text() for text in visible_texts(build_figure(perfect, "gradcam"))]
+
+
+def test_a_run_of_one_network_with_one_seed_can_be_drawn(results):
+    keep = (results.predictions["model"] == FINAL) & (results.predictions["seed"] == 0)
+    predictions = results.predictions[keep]
+    run = replace(results.run, models=(results.run.model(FINAL),), seeds=(0,))
+    alone = replace(results, run=run, predictions=predictions, metrics=compute_metrics(predictions, 10))
+    titles = {stem: title_of_figure(build_figure(alone, stem)) for stem in ("Comparison", "roc_pr", "threshold_curve")}
+    assert "baseline" not in titles["roc_pr"]
+    assert f"{100 * alone.value(FINAL, 'test', 'specificity', '0')['value']:.1f} %" in titles["threshold_curve"]
+
+
+# --- titles come from the numbers --------------------------------------------------------------------------------
+
+
+def test_the_comparison_states_the_metrics_and_where_the_claim_lies(results):
+    title = title_of_figure(build_figure(results, "Comparison"))
+    accuracy, recall = (results.value(FINAL, "test", metric)["value"] for metric in ("accuracy", "sensitivity"))
+    assert f"{100 * accuracy:.1f} % accuracy" in title and f"{100 * recall:.1f} % recall" in title
+    better = results.metrics.copy()
+    better.loc[(better["model"] == FINAL) & (better["metric"] == "accuracy"), ["value", "ci_low", "ci_high"]] = (
+        0.99,
+        0.98,
+        1.0,
+    )
+    assert "the claimed 91 % lies below" in title_of_figure(
+        build_figure(replace(results, metrics=better), "Comparison")
+    )
+
+
+@pytest.mark.parametrize(("low", "high", "words"), [(0.8, 0.9, "above"), (0.92, 0.99, "below"), (0.88, 0.94, "inside")])
+def test_the_claim_is_placed_by_the_interval(low, high, words):
+    assert describe_claim(pd.Series({"value": 0.9, "ci_low": low, "ci_high": high})).split("lies ")[1].startswith(words)
+
+
+def test_changes_are_worded_by_their_sign():
+    assert describe_change(0.95, 0.90) == "5.0 points below it"
+    assert describe_change(0.90, 0.95) == "5.0 points above it"
+    assert describe_change(0.9, 0.9004) == "level with it"
+    assert [signed(x) for x in (1.26, -0.4, 0.04, -0.04)] == ["+1.3", "\N{MINUS SIGN}0.4", "0.0", "0.0"]
+
+
+def test_lines_are_wrapped_evenly_and_percent_stays_with_its_number():
+    text = "An accuracy of 91 % has an interval that is rather wide when only sixteen radiographs are counted"
+    lines = wrap(text, 6, 14, bold=True).splitlines()
+    assert len(lines) > 1 and " ".join(lines).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert not any(line.startswith("%") for line in lines)
+    assert max(map(len, lines)) - min(map(len, lines)) < 20
+    assert wrap("", 6, 14) == "" and wrap("Unbreakable" * 20, 1, 14) == "Unbreakable" * 20
+
+
+def test_every_model_has_a_colour_of_its_own():
+    colours = model_colours(real_run(None))
+    assert len(set(colours.values())) == len(colours) == len(real_run(None).models)
+
+
+# --- the numbers behind the figures ------------------------------------------------------------------------------
+
+
+def test_class_counts_add_up(results):
+    counts, used = compute_class_counts(results.catalog), select_used(results.catalog)
+    assert counts["radiographs"].sum() == len(used) == 58
+    assert counts["patients"].sum() == used["patient_id"].nunique()
+    assert set(counts["kind"]) == {"NORMAL", "bacteria", "virus"}
+
+
+def test_interval_width_is_the_mean_over_all_outcomes():
+    def width(k):
+        interval = binomtest(k, 16).proportion_ci(method="exact")
+        return interval.high - interval.low
+
+    expected = sum(binom.pmf(k, 16, 0.91) * width(k) for k in range(17))
+    assert compute_interval_width(16, 0.91) == pytest.approx(expected)
+    assert compute_interval_width(624, 0.91) < compute_interval_width(100, 0.91) < expected
+
+
+def test_the_ensemble_is_the_mean_over_seeds(results):
+    frame = compute_ensemble(results, FINAL, "test")
+    rows = results.predictions.query("model == @FINAL and split == 'test'")
+    expected = rows.groupby("path")["y_prob"].mean()
+    np.testing.assert_allclose(frame.set_index("path")["y_prob"], expected)
+    assert len(compute_ensemble(results, FINAL, "twins")) == 4 * len(compute_ensemble(results, FINAL, "validation"))
+    assert compute_ensemble(results, "metadata_logistic", "twins").empty
+
+
+def test_confusion_counts_agree_with_scikit_learn_and_with_the_drawing(results):
+    frame = compute_ensemble(results, FINAL, "test")
+    counts = compute_counts(frame)
+    np.testing.assert_array_equal(counts, confusion_matrix(frame["label"], frame["y_prob"] >= 0.5))
+    shown = [text.get_text() for text in plot_confusion(counts).texts]
+    assert shown[::2] == [str(count) for count in counts.ravel()]
+    assert shown[1] == f"{100 * counts[0, 0] / counts[0].sum():.1f} %"
+
+
+def test_the_bins_of_the_reliability_diagram_are_those_of_the_ece(results):
+    frame = compute_ensemble(results, FINAL, "test")
+    table = compute_reliability(frame)
+    gap = (table["n"] * (table["observed"] - table["y_prob"]).abs()).sum() / table["n"].sum()
+    assert gap == pytest.approx(ece(frame["label"], frame["y_prob"]))
+    for row in table.itertuples():
+        interval = binomtest(int(row.ill), int(row.n)).proportion_ci(method="exact")
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_threshold_curves_pass_through_the_metrics(results):
+    frame = compute_ensemble(results, FINAL, "test")
+    curve = compute_threshold_curve(frame)
+    for threshold in (0.0, 0.25, 0.5, 0.75, 1.0):
+        expected = threshold_metrics(frame["label"], frame["y_prob"], threshold)
+        assert curve.loc[threshold, "sensitivity"] == pytest.approx(100 * expected["sensitivity"])
+        assert curve.loc[threshold, "specificity"] == pytest.approx(100 * expected["specificity"])
+
+
+def test_comparison_and_gap_show_the_means_of_the_metrics(results):
+    table = compute_comparison(results, "specificity")
+    row = results.value("deep_cnn", "test", "specificity")
+    assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row["value"])
+    assert np.mean(table.loc["deep_cnn", "seeds"]) == pytest.approx(table.loc["deep_cnn", "value"], abs=1e-3)
+    gaps = compute_split_values(results, "accuracy")
+    twins = [results.value("deep_cnn", f"validation_{name}", "accuracy")["value"] for name in TWINS]
+    assert gaps.loc["deep_cnn", "twins"] == pytest.approx(100 * np.mean(twins))
+    assert np.isnan(gaps.loc["metadata_logistic", "twins"])
+
+
+def test_learning_curves_are_mean_and_range_over_seeds(results):
+    curves = compute_learning_curves(results.history, FINAL)
+    rows = results.history.query("model == @FINAL and epoch == 2")["val_loss"]
+    assert tuple(curves.loc[2, "val_loss"]) == pytest.approx((rows.mean(), rows.min(), rows.max()))
+    last = results.history.query("model == @FINAL and epoch == 3")
+    expected = 100 * (last["accuracy"] - last["val_accuracy"]).mean()
+    assert compute_final_gaps(results.history)[FINAL] == pytest.approx(expected)
+
+
+def test_mean_images_are_means_over_train(results):
+    used = select_used(results.catalog)
+    chosen = (used["split"] == "train_fit") & (used["class_name"] == "PNEUMONIA")
+    expected = load_pixels(results.run, results.catalog, 48)[chosen.to_numpy()].mean(axis=0)
+    np.testing.assert_allclose(compute_mean_images(results)["PNEUMONIA"], expected)
+
+
+def test_worst_mistakes_are_wrong_and_in_order(results):
+    outcomes = compute_outcomes(results)
+    wrong = outcomes[(outcomes["y_prob"] >= 0.5) != (outcomes["label"] == 1)]
+    worst = compute_worst_mistakes(outcomes, count=2)
+    assert len(wrong) >= 2, "the made-up predictions are too good for this test"
+    assert (worst["y_prob"] - worst["label"]).abs().tolist() == sorted((wrong["y_prob"] - wrong["label"]).abs())[:-3:-1]
+
+
+def test_pictures_are_of_different_patients_and_always_the_same(results):
+    used = select_used(results.catalog)
+    train = used[used["split"] == "train_fit"]
+    picked = pick_patients(train, 5)
+    assert picked["patient_id"].nunique() == 5
+    assert picked["path"].tolist() == pick_patients(train.sample(frac=1, random_state=3), 5)["path"].tolist()
+
+
+def test_border_share_of_an_even_map_is_the_area():
+    share, area = compute_border_share(np.ones((2, 32, 32)))
+    assert share == pytest.approx(area) == 1 - 0.75**2
+    centre = np.zeros((1, 32, 32))
+    centre[:, 16, 16] = 1
+    assert compute_border_share(centre)[0] == 0
+    assert np.isnan(compute_border_share(np.zeros((1, 32, 32)))[0])
+
+
+def test_long_names_lose_their_middle():
+    assert shorten("person-1672-bacteria") == "person-1672-bacteria"
+    assert len(shorten("a-very-long-file-name-without-a-patient")) < 22
+
+
+def test_figures_are_drawn_without_a_screen(built):
+    assert all(isinstance(figure.canvas, FigureCanvasAgg) for figure in built.values())

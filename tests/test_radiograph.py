@@ -1,0 +1,212 @@
+"""One file in, one grayscale array out, or one clear error."""
+
+from __future__ import annotations
+
+import gc
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumonia.config import PneumoniaError
+from pneumonia.radiograph import STANDARD_LUMA_TABLE, estimate_jpeg_quality, read_header, read_radiograph
+
+# A ramp that rises to the right and a little downwards, so that a transposed or mirrored result shows.
+RAMP = (np.linspace(10, 200, 80)[None, :] + np.linspace(0, 40, 60)[:, None]).round().astype(np.uint8)
+
+
+def save_as(path: Path, mode: str, gray: np.ndarray = RAMP) -> Path:
+    """The same picture in another Pillow mode."""
+    image = Image.fromarray(gray)
+    if mode == "RGBA":
+        image = Image.merge("RGBA", [image, image, image, Image.fromarray(255 - gray)])  # differing transparency
+    elif mode == "P":
+        image = Image.fromarray(255 - gray).convert("P")
+        image.putpalette([255 - level for level in range(256) for _ in "RGB"])  # indices are not gray values
+    elif mode.startswith("I;16"):
+        full_scale = {"I;16": 65535, "I;16 with 12 bits": 4095, "I;16 with 8 bits": 255}[mode]
+        image = Image.fromarray((gray * (full_scale / 255)).round().astype(np.uint16))
+    else:
+        image = image.convert(mode)
+    image.save(path)
+    return path
+
+
+def expected(size: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(RAMP).resize((size, size), Image.Resampling.BILINEAR), dtype=int)
+
+
+MODES = ["L", "LA", "RGB", "RGBA", "P", "I;16", "I;16 with 12 bits", "I;16 with 8 bits"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_gives_the_same_gray_picture(tmp_path, mode):
+    pixels = read_radiograph(save_as(tmp_path / "x.png", mode), 32)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (32, 32)
+    assert np.abs(pixels - expected(32)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_modes_give_the_same_gray_picture(tmp_path, mode):
+    assert np.abs(read_radiograph(save_as(tmp_path / "x.jpeg", mode), 32) - expected(32)).max() <= 4
+
+
+@pytest.mark.parametrize(("bits", "level"), [(16, 30000), (12, 2000)])
+def test_sixteen_bit_exposure_is_kept_and_not_stretched_to_the_extremes_of_the_image(tmp_path, bits, level):
+    flat = np.full((20, 20), level, np.uint16)
+    flat[0, 0] = 2**bits - 1
+    Image.fromarray(flat).save(tmp_path / "x.png")
+    assert abs(int(read_radiograph(tmp_path / "x.png", 20)[10, 10]) - 255 * level / (2**bits - 1)) <= 1
+
+
+@pytest.mark.parametrize("size", [1, 16, 64, 128, 300])
+def test_any_size_can_be_asked_for(tmp_path, size):
+    assert read_radiograph(save_as(tmp_path / "x.jpeg", "L"), size).shape == (size, size)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpeg"])
+def test_shrinking_is_antialiased(tmp_path, name):
+    """Pixel-wide black and white squares have no business in a picture an eighth of the size: they become gray."""
+    rows, columns = np.indices((512, 512))
+    Image.fromarray((255 * ((rows + columns) % 2)).astype(np.uint8)).save(tmp_path / name, quality=100)
+    pixels = read_radiograph(tmp_path / name, 64).astype(int)
+    assert np.abs(pixels - 127).max() <= 4
+
+
+def test_jpeg_decoded_at_a_fraction_of_its_size_is_the_same_picture(tmp_path):
+    """Large JPEGs are decoded by libjpeg at 1/2 to 1/8; the result must not differ from a full decode."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (40, 50), dtype=np.uint8))
+    large = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "x.jpeg", quality=95)
+    large.save(tmp_path / "x.png")
+    difference = read_radiograph(tmp_path / "x.jpeg", 64).astype(int) - read_radiograph(tmp_path / "x.png", 64)
+    assert np.abs(difference).mean() < 1.5
+
+
+def jpeg_bytes() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("size", [16, 128])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"<html>404 Not Found</html>", "not an image"),
+        (jpeg_bytes()[:4000], "truncated"),
+        (jpeg_bytes()[:200], "damaged image|cannot be read"),
+    ],
+    ids=["empty", "text", "truncated", "header only"],
+)
+def test_bad_file_is_one_line_that_names_it_and_a_remedy(tmp_path, content, reason, size):
+    path = tmp_path / "bad.jpeg"
+    path.write_bytes(content)
+    with pytest.raises(PneumoniaError, match=reason) as caught:
+        read_radiograph(path, size)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    assert "; " in line  # what follows is the remedy
+
+
+def test_truncated_png_is_an_error(tmp_path):
+    whole = save_as(tmp_path / "x.png", "L").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PneumoniaError, match="damaged image"):
+        read_radiograph(tmp_path / "x.png", 16)
+
+
+def test_missing_file_is_a_clear_error(tmp_path):
+    with pytest.raises(PneumoniaError, match=r"gone\.jpeg: cannot be read"):
+        read_radiograph(tmp_path / "gone.jpeg", 16)
+
+
+@pytest.mark.parametrize("noise", range(60))
+def test_no_damage_escapes_as_another_kind_of_error(tmp_path, noise):
+    """Five random bytes changed near the start of a JPEG, where its tables are: an array or a PneumoniaError."""
+    rng = np.random.default_rng(noise)
+    damaged = bytearray(jpeg_bytes())
+    for position in rng.integers(0, 300, 5):
+        damaged[position] = rng.integers(0, 256)
+    path = tmp_path / "x.jpeg"
+    path.write_bytes(damaged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+        for read in (read_header, lambda file: read_radiograph(file, 16)):
+            try:
+                read(path)
+            except PneumoniaError:
+                continue
+
+
+def test_header_tells_size_mode_and_quality(tmp_path):
+    Image.fromarray(RAMP).convert("RGB").save(tmp_path / "x.jpeg", quality=83)
+    assert read_header(tmp_path / "x.jpeg") == {"width": 80, "height": 60, "mode": "RGB", "jpeg_quality": 83}
+
+
+def test_png_has_no_jpeg_quality(tmp_path):
+    assert np.isnan(read_header(save_as(tmp_path / "x.png", "L"))["jpeg_quality"])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_quality_is_exact_for_files_that_pillow_wrote(tmp_path, mode):
+    image = Image.fromarray(RAMP).convert(mode)
+    qualities = range(20, 101)
+    for quality in qualities:
+        image.save(tmp_path / f"{quality}.jpeg", quality=quality)
+    assert [read_header(tmp_path / f"{quality}.jpeg")["jpeg_quality"] for quality in qualities] == list(qualities)
+
+
+def test_jpeg_quality_of_a_foreign_table_is_the_nearest():
+    foreign = STANDARD_LUMA_TABLE.copy()  # the standard table is quality 50
+    foreign[0] += 3
+    assert estimate_jpeg_quality(foreign) == 50
+    assert estimate_jpeg_quality(np.ones(64)) == 100
+
+
+@pytest.mark.xfail(strict=True, reason="D10: KeyError")
+def test_jpeg_with_its_only_table_under_another_number_is_read(tmp_path):
+    """The standard lets an encoder number its tables freely; Pillow numbers them from 0."""
+    data = jpeg_bytes()
+    assert data.count(b"\xff\xdb\x00\x43\x00") == 1
+    start = data.index(b"\xff\xc0")  # SOF0; the number of the table is its thirteenth byte
+    renumbered = bytearray(data.replace(b"\xff\xdb\x00\x43\x00", b"\xff\xdb\x00\x43\x01"))
+    renumbered[start + 12] = 1
+    (tmp_path / "x.jpeg").write_bytes(renumbered)
+    assert read_radiograph(tmp_path / "x.jpeg", 16).shape == (16, 16)
+    assert read_header(tmp_path / "x.jpeg")["jpeg_quality"] == 75
+
+
+@pytest.mark.xfail(strict=True, reason="D11: images are not closed")
+def test_no_file_stays_open(tmp_path):
+    """1.2 GB in 5,856 files: a handle that waits for the garbage collector is one that can run out."""
+    save_as(tmp_path / "whole.jpeg", "L")
+    (tmp_path / "cut.jpeg").write_bytes(jpeg_bytes()[:4000])
+    gc.collect()  # what other tests left
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        read_header(tmp_path / "whole.jpeg")
+        read_radiograph(tmp_path / "whole.jpeg", 16)
+        with pytest.raises(PneumoniaError):
+            read_radiograph(tmp_path / "cut.jpeg", 16)
+        gc.collect()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
+
+
+def test_original_and_its_small_copy_are_nearly_the_same_input(chest_xray_dir):
+    originals = chest_xray_dir.with_name("chest_xray_originals")
+    if not originals.is_dir():
+        pytest.skip(f"needs the original files: no folder {originals.name} beside the one CHEST_XRAY_DIR names")
+    pairs = [(file, chest_xray_dir / file.relative_to(originals)) for file in sorted(originals.glob("*/*/*.jpeg"))]
+    assert pairs
+    arrays = [[read_radiograph(file, 128).astype(int) for file in pair] for pair in pairs]
+    differences = [np.abs(original - copy).mean() for original, copy in arrays]
+    print(f"{len(pairs)} pairs: mean {np.mean(differences):.3f}, largest {np.max(differences):.3f} gray levels")
+    assert np.mean(differences) < 3

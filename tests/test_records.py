@@ -1,0 +1,178 @@
+"""Files that are whole or not there, checkpoints that cannot be parted, records that tell what a result hangs on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from tiny import tiny_run
+
+from pneumonia.config import PneumoniaError
+from pneumonia.records import (
+    Stopwatch,
+    checkpoint_path,
+    describe_device,
+    hash_file,
+    installed_versions,
+    load_checkpoint,
+    load_record,
+    load_trained,
+    record_path,
+    save_atomically,
+    save_checkpoint,
+    weights_path,
+)
+
+IDENTITY = {"config_hash": "a", "catalog_hash": "b"}
+
+
+@pytest.fixture
+def network() -> keras.Model:
+    """A dense layer whose optimiser has taken a step."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("adamw", "binary_crossentropy")
+    model.train_on_batch(np.ones((2, 4)), np.array([[0.0], [1.0]]))
+    return model
+
+
+# --- atomic writing -----------------------------------------------------------------------------------------------
+
+
+def test_save_makes_the_folder_and_replaces_the_file(tmp_path):
+    path = tmp_path / "deep" / "folder" / "file.txt"
+    for text in ("first", "second"):
+        save_atomically(path, lambda partial, text=text: partial.write_text(text))
+        assert path.read_text() == text
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("bug")])
+def test_failed_save_keeps_the_old_file_and_leaves_nothing_else(tmp_path, error):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(partial):
+        partial.write_text("half a new o")
+        raise error
+
+    expected = PneumoniaError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected):
+        save_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_failed_save_names_the_file_and_the_remedy(tmp_path):
+    def fail(partial):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(PneumoniaError, match=r"file\.txt: cannot be written \(No space left on device\); free"):
+        save_atomically(tmp_path / "file.txt", fail)
+
+
+@pytest.mark.xfail(strict=True, reason="D13: unlink in finally raises")
+def test_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "results").write_text("a file where a folder should be")
+    with pytest.raises(PneumoniaError, match=r"results.file\.txt: cannot be written"):
+        save_atomically(tmp_path / "results" / "file.txt", lambda partial: partial.write_text("x"))
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_brings_back_model_optimiser_and_header(network, tmp_path):
+    header = IDENTITY | {"history": [{"epoch": 1, "loss": 0.123456}]}
+    save_checkpoint(tmp_path / "c.keras", network, header)
+    model, found = load_checkpoint(tmp_path / "c.keras", IDENTITY)
+    assert found == header
+    saved = [*network.get_weights(), *(keras.ops.convert_to_numpy(each) for each in network.optimizer.variables)]
+    loaded = [*model.get_weights(), *(keras.ops.convert_to_numpy(each) for each in model.optimizer.variables)]
+    assert len(saved) > 4
+    for before, after in zip(saved, loaded, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_full_disk_while_a_checkpoint_is_written_keeps_the_one_before(network, tmp_path, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError(28, "No space left on device")
+
+    save_checkpoint(tmp_path / "c.keras", network, IDENTITY | {"history": [1]})
+    monkeypatch.setattr(keras.Model, "save", full_disk)
+    with pytest.raises(PneumoniaError, match=r"c\.keras: cannot be written \(No space left on device\); free the disk"):
+        save_checkpoint(tmp_path / "c.keras", network, IDENTITY | {"history": [1, 2]})
+    assert load_checkpoint(tmp_path / "c.keras", IDENTITY)[1]["history"] == [1]
+
+
+def test_checkpoint_of_another_training_is_not_continued(network, tmp_path):
+    save_checkpoint(tmp_path / "c.keras", network, IDENTITY | {"history": []})
+    assert load_checkpoint(tmp_path / "c.keras", IDENTITY | {"catalog_hash": "other"}) == (None, {})
+
+
+def test_no_checkpoint_is_a_start_from_the_beginning(tmp_path):
+    assert load_checkpoint(tmp_path / "none.keras", IDENTITY) == (None, {})
+
+
+def damage(path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "without header":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+    elif how == "without network":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("training.json", json.dumps(IDENTITY | {"history": []}))
+    else:
+        first, middle, last = data[: len(data) // 2], data[len(data) // 2 :][:64], data[len(data) // 2 + 64 :]
+        flipped = bytes(byte ^ 255 for byte in middle)
+        path.write_bytes({"empty": b"", "truncated": first, "flipped": first + flipped + last}[how])
+
+
+@pytest.mark.parametrize("how", ["empty", "truncated", "flipped", "without header", "without network"])
+def test_damaged_checkpoint_is_a_start_from_the_beginning(network, tmp_path, how):
+    save_checkpoint(tmp_path / "c.keras", network, IDENTITY | {"history": []})
+    damage(tmp_path / "c.keras", how)
+    assert load_checkpoint(tmp_path / "c.keras", IDENTITY) == (None, {})
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def test_members_have_places_of_their_own(tmp_path):
+    run = tiny_run(None, tmp_path, ("majority", "basic_cnn", "basic_cnn_augmented"), seeds=(0, 1))
+    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    places = [path(run, *member) for path in (weights_path, record_path, checkpoint_path) for member in members]
+    assert len(set(places)) == len(places)
+    assert weights_path(run, run.models[0], 0) == run.models_dir / "majority-seed0.joblib"
+    assert weights_path(run, run.models[1], 1) == run.models_dir / "basic_cnn-seed1.keras"
+    assert all(checkpoint_path(run, *member).is_relative_to(run.cache) for member in members)
+
+
+def test_untrained_member_has_no_record_and_cannot_be_loaded(tmp_path):
+    run = tiny_run(None, tmp_path, ("majority",))
+    assert load_record(run, run.models[0], 0) is None
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: missing .*run `make run` to train it"):
+        load_trained(run, run.models[0], 0)
+
+
+def test_hash_of_a_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"radiograph" * 10_000)
+    assert hash_file(tmp_path / "x") == hashlib.sha256(b"radiograph" * 10_000).hexdigest()
+
+
+def test_versions_and_device_are_told():
+    versions = installed_versions()
+    assert versions["keras"] == keras.__version__
+    assert versions["numpy"] == np.__version__
+    assert "not-there" not in versions
+    assert describe_device().startswith(keras.backend.backend())
+
+
+def test_stopwatch_tells_wall_and_cpu_seconds():
+    stopwatch = Stopwatch()
+    sum(range(200_000))
+    first, second = stopwatch.read(), stopwatch.read()
+    assert 0 < first["wall_seconds"] <= second["wall_seconds"] < 60
+    assert 0 <= first["cpu_seconds"] <= second["cpu_seconds"]

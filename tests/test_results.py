@@ -1,0 +1,257 @@
+"""The result files: same bytes for the same numbers, refused when they do not belong together. And the steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from tiny import CNN, tiny_run, train_once
+
+from pneumonia import results as results_module
+from pneumonia import steps
+from pneumonia.catalog import build_catalog, hash_catalog
+from pneumonia.config import PneumoniaError, Run
+from pneumonia.results import (
+    TABLES,
+    check_hashes,
+    load_results,
+    name_final_model,
+    read_run_record,
+    read_table,
+    record_test_look,
+    write_run_record,
+    write_table,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(clean_tree, tmp_path_factory) -> Run:
+    """A run that has gone through all steps; to be looked at only."""
+    trained = train_once(clean_tree, clean_tree.parent / "trained")[0]
+    run = replace(trained, home=tmp_path_factory.mktemp("finished"))
+    run.models_dir.symlink_to(trained.models_dir, target_is_directory=True)
+    catalog = steps.make_catalog(run)
+    records = steps.make_models(run, catalog, say=lambda line: None)
+    steps.make_predictions(run, catalog, records, why="the test of the steps")
+    steps.make_metrics(run)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return tiny_run(None, tmp_path, ("majority", CNN))
+
+
+@pytest.fixture(scope="module")
+def catalog(simulated_tree, tmp_path_factory) -> pd.DataFrame:
+    """With left-out files, other modes and PNGs without a quality."""
+    return build_catalog(tiny_run(simulated_tree, tmp_path_factory.mktemp("home")))
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(run.results_dir.iterdir())}
+
+
+def test_every_table_has_the_same_bytes_after_a_round_trip(finished):
+    before = contents(finished)
+    assert set(before) == {f"{name}.csv" for name in TABLES} | {"run.json"}
+    copy = replace(finished, home=finished.home / "copy")
+    for name in TABLES:
+        write_table(copy, name, read_table(finished, name))
+    assert contents(copy) == {name: data for name, data in before.items() if name != "run.json"}
+
+
+def test_catalog_comes_back_as_it_was(run, catalog):
+    write_table(run, "catalog", catalog)
+    back = read_table(run, "catalog")
+    pd.testing.assert_frame_equal(back, catalog.fillna({"mode": ""}), check_dtype=False)  # unreadable: no mode
+    assert hash_catalog(back) == hash_catalog(catalog)
+    assert set(back["duplicate_of"].map(type)) == {str}
+
+
+def test_tables_have_unix_line_ends_on_every_system(run, catalog):
+    write_table(run, "catalog", catalog)
+    assert b"\r" not in (run.results_dir / "catalog.csv").read_bytes()
+
+
+def test_fractions_keep_all_their_digits(run):
+    numbers = [1 / 3, math.pi * 1e-9, 0.1 + 0.2]
+    write_table(run, "metrics", pd.DataFrame({"seed": ["mean", "0", "1"], "value": numbers}))
+    assert read_table(run, "metrics")["value"].tolist() == numbers
+
+
+def test_seeds_of_metrics_are_text_and_those_of_predictions_numbers(finished):
+    assert {"mean", "sd", "ensemble", "0", "1"} <= set(read_table(finished, "metrics")["seed"])
+    assert set(read_table(finished, "predictions")["seed"]) == {0, 1}
+
+
+@pytest.mark.parametrize("content", [None, b"", b'a,b\n"1', b"\xff\xfe\x00broken"])
+def test_missing_or_broken_table_names_the_file_and_the_command(run, content):
+    if content is not None:
+        run.results_dir.mkdir(parents=True)
+        (run.results_dir / "metrics.csv").write_bytes(content)
+    with pytest.raises(PneumoniaError, match=r"metrics\.csv: missing or unreadable.*run `make run`"):
+        read_table(run, "metrics")
+
+
+@pytest.mark.parametrize("content", [None, "", '{"run": "real'])
+def test_missing_or_broken_run_record_names_the_file_and_the_command(run, content):
+    if content is not None:
+        run.results_dir.mkdir(parents=True)
+        (run.results_dir / "run.json").write_text(content)
+    with pytest.raises(PneumoniaError, match=r"run\.json: missing or unreadable; run `make run`"):
+        read_run_record(run)
+
+
+# --- do they belong together? -------------------------------------------------------------------------------------
+
+
+def test_results_of_a_finished_run_are_loaded(finished):
+    results = load_results(finished)
+    assert results.final_model == CNN
+    assert len(results.catalog) == 58
+    for name in TABLES:
+        assert len(getattr(results, name)) > 0
+
+
+def test_results_of_another_configuration_are_refused(finished):
+    changed = tuple(replace(config, learning_rate=0.5) if config.is_cnn else config for config in finished.models)
+    with pytest.raises(PneumoniaError, match=rf"another configuration of {CNN}; run `make run`"):
+        load_results(replace(finished, models=changed))
+
+
+def test_results_without_a_model_of_the_series_are_refused(finished):
+    more = (*finished.models, replace(finished.models[-1], name="new_cnn"))
+    with pytest.raises(PneumoniaError, match="another configuration of new_cnn"):
+        load_results(replace(finished, models=more))
+
+
+def test_results_of_other_radiographs_are_refused(finished):
+    record, catalog = read_run_record(finished), read_table(finished, "catalog")
+    check_hashes(finished, record, catalog)
+    with pytest.raises(PneumoniaError, match=r"run\.json and catalog\.csv are of different radiographs"):
+        check_hashes(finished, record, catalog.iloc[1:])
+
+
+def test_value_finds_a_metric(finished):
+    results = load_results(finished)
+    row = results.value(CNN, "test", "roc_auc")
+    rows = results.metrics.query("model == @CNN and split == 'test' and metric == 'roc_auc'")
+    assert row["value"] == rows.loc[rows["seed"] == "mean", "value"].item()
+    assert results.value(CNN, "test", "roc_auc", seed="1")["value"] == rows.loc[rows["seed"] == "1", "value"].item()
+
+
+def test_value_of_a_baseline_is_that_of_its_only_seed(finished):
+    row = load_results(finished).value("majority", "test", "accuracy")
+    assert row["value"] == pytest.approx(10 / 16)
+    assert row["n"] == 16
+
+
+@pytest.mark.parametrize("wanted", [("no_model", "test", "f1"), (CNN, "no_split", "f1"), (CNN, "test", "no_metric")])
+def test_value_that_is_not_there_is_an_error(finished, wanted):
+    with pytest.raises(PneumoniaError, match=r"metrics\.csv: no "):
+        load_results(finished).value(*wanted)
+
+
+# --- looks at the test split --------------------------------------------------------------------------------------
+
+
+def looked_at(*weights: str) -> list[dict]:
+    return [{"model": CNN, "weights_sha256": digest} for digest in weights]
+
+
+def test_a_look_is_recorded_once_per_weights(run):
+    record_test_look(run, looked_at("a", "b"), why="first")
+    record_test_look(run, looked_at("a", "b"), why="again")
+    assert read_table(run, "test_looks")["why"].tolist() == ["first"]
+    record_test_look(run, looked_at("a", "c"), why="retrained")
+    looks = read_table(run, "test_looks")
+    assert looks["why"].tolist() == ["first", "retrained"]
+    assert looks["models"].tolist() == [CNN, CNN]
+    assert pd.to_datetime(looks["when"]).notna().all()
+
+
+def test_looks_before_the_project_stay_as_they_are(run):
+    earlier = pd.DataFrame({"when": ["2025"], "models": ["probe"], "weights_hash": [""], "why": ["feasibility probe"]})
+    write_table(run, "test_looks", earlier)
+    record_test_look(run, looked_at("a"), why="first")
+    looks = read_table(run, "test_looks")
+    assert looks.iloc[0].tolist() == ["2025", "probe", "", "feasibility probe"]
+    assert len(looks) == 2
+
+
+# --- the run record -----------------------------------------------------------------------------------------------
+
+
+def test_run_record_tells_what_was_run(run, catalog):
+    training = pd.DataFrame({"wall_seconds": [1.25, 2.5], "cpu_seconds": [2.0, 3.0], "device": ["cpu", "cpu"]})
+    write_run_record(run, catalog, training)
+    record = read_run_record(run)
+    assert record["run"] == "simulated"
+    assert record["config_hashes"] == {config.name: config.hash() for config in run.models}
+    assert record["catalog_hash"] == hash_catalog(catalog)
+    assert (record["training_wall_seconds"], record["training_cpu_seconds"]) == (3.8, 5.0)
+    assert record["training_device"] == "cpu"
+    assert record["versions"]["python"]
+    name_final_model(run, CNN, "the rule")
+    assert read_run_record(run) == record | {"final_model": CNN, "final_model_rule": "the rule"}
+
+
+# --- the steps ----------------------------------------------------------------------------------------------------
+
+
+def test_steps_change_nothing_when_nothing_changed(finished):
+    """`make run` on a finished tree: the same bytes, and no further look at the test split."""
+    before = contents(finished)
+    catalog = steps.make_catalog(finished)
+    records = steps.make_models(finished, catalog, say=lambda line: None)
+    steps.make_predictions(finished, catalog, records, why="a second time")
+    steps.make_metrics(finished)
+    assert contents(finished) == before
+
+
+def test_metrics_are_made_without_radiographs_and_models(finished, tmp_path):
+    alone = replace(finished, home=tmp_path, data=None, cache=tmp_path / "cache")
+    alone.results_dir.mkdir()
+    for name in ("catalog", "history", "training", "predictions", "test_looks"):
+        write_table(alone, name, read_table(finished, name))
+    (alone.results_dir / "run.json").write_bytes((finished.results_dir / "run.json").read_bytes())
+    steps.make_metrics(alone)
+    assert contents(alone) == contents(finished)
+
+
+def test_metrics_made_on_another_machine_leave_the_run_record_alone(finished, monkeypatch):
+    """`make report` recomputes metrics from committed predictions; what trained and scored them stays what it was."""
+    before = contents(finished)
+    monkeypatch.setattr(results_module, "installed_versions", lambda: {"python": "4.0"})
+    monkeypatch.setattr(results_module, "describe_device", lambda: "another machine")
+    try:
+        steps.make_metrics(finished)
+        assert contents(finished) == before
+    finally:
+        (finished.results_dir / "run.json").write_bytes(before["run.json"])
+
+
+def test_look_is_recorded_before_anyone_can_see_the_predictions(finished, tmp_path, monkeypatch):
+    unlucky = replace(finished, home=tmp_path)
+    os.symlink(finished.models_dir, unlucky.models_dir, target_is_directory=True)
+    catalog = read_table(finished, "catalog")
+    records = [json.loads(file.read_text()) for file in sorted(finished.models_dir.glob("*.json"))]
+    write = results_module.write_table
+
+    def fail_at_predictions(run, name, frame):
+        if name == "predictions":
+            raise PneumoniaError("predictions.csv: cannot be written (No space left on device)")
+        write(run, name, frame)
+
+    monkeypatch.setattr(steps, "write_table", fail_at_predictions)
+    with pytest.raises(PneumoniaError):
+        steps.make_predictions(unlucky, catalog, records, why="unlucky")
+    assert read_table(unlucky, "test_looks")["why"].tolist() == ["unlucky"]

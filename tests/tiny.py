@@ -1,0 +1,55 @@
+"""The smallest runs that still go through every step: 32 px, a few epochs, on a handful of simulated radiographs."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pneumonia.catalog import build_catalog
+from pneumonia.config import ModelConfig, Run, simulated_run
+from pneumonia.training import train_all
+
+CNN = "basic_cnn_augmented"
+
+
+def tiny_run(data: Path | None, home: Path, names: tuple = (), seeds: tuple[int, ...] = (0,), **changes) -> Run:
+    """A run below `home` with the named models; `changes` are made to the configuration of every network."""
+    run = simulated_run(data)
+    models = tuple(shrink(run.model(name), **changes) for name in names)
+    return replace(run, home=home, cache=home / "cache", models=models, seeds=seeds, bootstrap_draws=20)
+
+
+def shrink(config: ModelConfig, **changes) -> ModelConfig:
+    """Three epochs at 32 px for networks; baselines stay as they are."""
+    return replace(config, **{"image_size": 32, "epochs": 3, "batch_size": 16} | changes) if config.is_cnn else config
+
+
+@functools.cache
+def train_once(data: Path, home: Path) -> tuple[Run, pd.DataFrame, list[dict]]:
+    """The run that many tests look at and none may change: all baselines, and one network with two seeds."""
+    names = ("majority", "metadata_logistic", "thumbnail_logistic", CNN)
+    run = tiny_run(data, home, names, seeds=(0, 1), balance_classes=True)
+    catalog = build_catalog(run)
+    return run, catalog, train_all(run, catalog, say=lambda line: None)
+
+
+def write_tree(root: Path, paths: list[str], size: int = 24) -> Path:
+    """Gray noise under the given names, another picture under each."""
+    for seed, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+        Image.fromarray(noise).save(root / path)
+    return root
+
+
+def names_of(split: str, count: int, start: int = 1) -> list[str]:
+    """`count` children per kind in the official folder `split`, one radiograph each."""
+    numbers = range(start, start + count)
+    normal = [f"{split}/NORMAL/IM-{number:04d}-0001.jpeg" for number in numbers]
+    ill = [f"{split}/PNEUMONIA/person{number}_{kind}_1.jpeg" for number in numbers for kind in ("bacteria", "virus")]
+    return normal + ill
