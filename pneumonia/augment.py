@@ -54,7 +54,7 @@ def coarsen(image: np.ndarray, share: float) -> np.ndarray:
 def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise; `deviation` in gray levels."""
     noise = rng.standard_normal(image.shape, dtype=np.float32) * deviation
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
 def mask_border(image: np.ndarray, share: float) -> np.ndarray:
@@ -125,7 +125,7 @@ def augment_batch(images: np.ndarray, names: Iterable[str], rng: np.random.Gener
 
 
 def encoding_twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Every image at one sharpness and one encoding: half a pixel of blur, then JPEG at quality 60."""
+    """Every image at one sharpness and one encoding: a blur of 0.6 pixels, then JPEG at quality 60."""
     return compress(blur(image, 0.6), 60)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,24 +50,29 @@ def build_catalog(run: Run) -> pd.DataFrame:
     return catalog[COLUMNS]
 
 
-def find_root(data: Path, cache: Path) -> Path:
+def find_root(data: Path | None, cache: Path) -> Path:
     """The folder that holds train/ and test/: `data` itself, one nested chest_xray/ below it, or an unpacked .npz."""
+    if data is None:
+        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
     archives = [data] if data.suffix == ".npz" else sorted(data.glob("*.npz"))
     candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray"]
     for folder in candidates:
         if {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}:
             return folder
     if archives:
-        return unpack_medmnist(archives[0], cache / archives[0].stem)
+        return unpack_medmnist(archives[0], cache)
     raise PneumoniaError(f"{data}: no train/ and test/ folders (nor a MedMNIST .npz); see data/README.md")
 
 
-def unpack_medmnist(archive: Path, target: Path) -> Path:
+def unpack_medmnist(archive: Path, cache: Path) -> Path:
     """Write a MedMNIST archive as a train/val/test tree of PNG files, once. It names no patients."""
-    if target.exists():
-        return target
-    partial = target.with_name(target.name + f".part{os.getpid()}")
+    partial = cache / f"{archive.stem}.part"
+    shutil.rmtree(partial, ignore_errors=True)
     try:
+        state = archive.stat()
+        target = cache / f"{archive.stem}-{short_hash([state.st_size, state.st_mtime_ns])}"
+        if target.exists():
+            return target
         with np.load(archive) as arrays:
             for split in OFFICIAL_SPLITS:
                 for class_name in CLASS_NAMES:
@@ -72,9 +80,10 @@ def unpack_medmnist(archive: Path, target: Path) -> Path:
                 pairs = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"].ravel(), strict=True)
                 for number, (pixels, label) in enumerate(pairs):
                     Image.fromarray(pixels).save(partial / split / CLASS_NAMES[label] / f"{split}-{number:05d}.png")
-    except (OSError, KeyError, ValueError, IndexError) as error:
+        partial.rename(target)
+    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise PneumoniaError(f"{archive}: not a PneumoniaMNIST archive ({error}); download it again") from error
-    partial.rename(target)
     return target
 
 
@@ -108,7 +117,9 @@ def audit_file(root: Path, official: str, class_name: str, file: Path) -> dict[s
         row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         row |= read_header(file)
         read_radiograph(file, 16)  # decodes every pixel, so a truncated file shows itself here and not in training
-    except (PneumoniaError, OSError) as error:
+    except OSError as error:
+        row["excluded_reason"] = f"cannot be read ({error.strerror})"
+    except PneumoniaError as error:
         row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
     return row
 
@@ -129,7 +140,8 @@ def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
 def mark_duplicates(catalog: pd.DataFrame) -> None:
     """Name the first of every group of byte-identical files; leave the others out, except in the test split."""
     readable = catalog["excluded_reason"] == ""
-    first = catalog[readable].groupby("sha256")["path"].transform("first")
+    in_order = catalog[readable].sort_values("official", key=lambda name: name != "test", kind="stable")
+    first = in_order.groupby("sha256")["path"].transform("first").reindex(catalog.index[readable])
     catalog["duplicate_of"] = first.where(first != catalog.loc[readable, "path"], "").reindex(catalog.index).fillna("")
     repeated = (catalog["duplicate_of"] != "") & (catalog["official"] != "test")
     catalog.loc[repeated, "excluded_reason"] = "duplicate of " + catalog.loc[repeated, "duplicate_of"]

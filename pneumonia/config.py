@@ -11,6 +11,7 @@ CLASS_NAMES = ("NORMAL", "PNEUMONIA")  # index = label; the positive class is PN
 KINDS = ("NORMAL", "bacteria", "virus")  # what the file names tell beyond the class
 OFFICIAL_SPLITS = ("train", "val", "test")  # folders of the archive, in this order
 TEST_SIZE = 624  # radiographs in the official test split
+RECIPE_VERSION = 1  # raise it when a change of code would train other weights; old ones then no longer match
 CLAIMED_ACCURACY = 0.91  # "91 % accuracy with a ___ recall": the claim of the work this follows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ class ModelConfig:
 
     def hash(self) -> str:
         """Twelve hex digits that change whenever the training would."""
-        return short_hash({k: v for k, v in asdict(self).items() if k != "title"})
+        return short_hash({k: v for k, v in asdict(self).items() if k != "title"} | {"recipe": RECIPE_VERSION})
 
 
 @dataclass(frozen=True)

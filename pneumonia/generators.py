@@ -16,6 +16,7 @@ from .augment import augment_batch
 from .catalog import find_root, select_used
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 from .radiograph import read_radiograph
+from .records import hash_file, save_atomically
 
 PREPROCESSING_VERSION = 1  # raise it when read_radiograph changes, so that old caches are not used
 
@@ -30,23 +31,31 @@ def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
     key = short_hash([PREPROCESSING_VERSION, size, used[["path", "sha256"]].values.tolist()])
     cached = run.cache / f"pixels-{size}px-{key}.npy"
     if not cached.exists():
-        if run.data is None:
-            raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
-        _decode(find_root(run.data, run.cache), used["path"], size, cached)
+        _decode(find_root(run.data, run.cache), used, size, cached)
     return np.load(cached, mmap_mode="r")
 
 
-def _decode(root: Path, paths: pd.Series, size: int, target: Path) -> None:
-    """Write the cache next to its place and move it there when whole: a killed run leaves nothing half-written."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(f".part{os.getpid()}")
-    pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = pool.map(lambda path: read_radiograph(root / path, size), paths)
-        for index, image in enumerate(tqdm(decoded, f"decoding to {size} px", len(paths), unit="img", leave=False)):
-            pixels[index] = image
-    pixels.flush()
-    os.replace(partial, target)
+def _decode(root: Path, used: pd.DataFrame, size: int, target: Path) -> None:
+    """Write the cache next to its place and move it there when whole: a killed run leaves nothing that counts.
+
+    Written as a stream: a memory map on a full disk ends the process with SIGBUS instead of an error.
+    """
+
+    def read(path: str, sha256: str) -> np.ndarray:
+        image = read_radiograph(root / path, size)
+        if hash_file(root / path) != sha256:
+            raise PneumoniaError(f"{root / path}: changed since the catalog was written; run `make run`")
+        return image
+
+    def write(partial: Path) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(used), size, size)}
+        with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+            np.lib.format.write_array_header_1_0(file, header)
+            decoded = pool.map(read, used["path"], used["sha256"])
+            for image in tqdm(decoded, f"decoding to {size} px", len(used), unit="img", leave=False):
+                file.write(image.tobytes())
+
+    save_atomically(target, write)
 
 
 class RadiographGenerator(keras.utils.PyDataset):

@@ -26,10 +26,10 @@ def read_radiograph(path: Path, size: int) -> np.ndarray:
     Returns: uint8 array of shape (size, size), 0 = black, 255 = white.
     Raises: PneumoniaError naming the file when it is empty, truncated, or not an image.
     """
-    image = _open(path)
     try:
-        image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
-        gray = to_grayscale(image)
+        with _open(path) as image:
+            image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
+            gray = to_grayscale(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PneumoniaError(f"{path}: damaged image ({error}); replace the file or remove it") from error
     return np.asarray(gray.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None), dtype=np.uint8)
@@ -55,11 +55,10 @@ def read_header(path: Path) -> dict[str, object]:
 
     Raises: PneumoniaError as `read_radiograph`.
     """
-    image = _open(path)
-    width, height = image.size
-    tables = getattr(image, "quantization", None)
-    quality = estimate_jpeg_quality(np.asarray(tables[0])) if tables else float("nan")
-    return {"width": width, "height": height, "mode": image.mode, "jpeg_quality": quality}
+    with _open(path) as image:
+        tables = getattr(image, "quantization", None)  # numbered by the encoder; luminance comes first
+        quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
+        return {"width": image.width, "height": image.height, "mode": image.mode, "jpeg_quality": quality}
 
 
 def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
@@ -78,4 +77,5 @@ def _open(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise PneumoniaError(f"{path}: not an image; remove the file or fetch it again") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PneumoniaError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
+        reason = getattr(error, "strerror", None) or error  # str() of an OSError would name the path once more
+        raise PneumoniaError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error

@@ -9,6 +9,7 @@ import platform
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,12 +66,29 @@ def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
     return keras.models.load_model(path, compile=False) if config.is_cnn else joblib.load(path)
 
 
+def save_trained(path: Path, model: object) -> None:
+    """Write a trained model without what only its training needed (the optimiser: two thirds of the file)."""
+
+    def write(partial: Path) -> None:
+        if not isinstance(model, keras.Model):
+            joblib.dump(model, partial)
+            return
+        bare = type(model).from_config(model.get_config())  # not compiled, so there is no optimiser to save
+        bare.set_weights(model.get_weights())
+        bare.save(partial)
+
+    save_atomically(path, write)
+
+
 def start_retraining(run: Run) -> None:
     """From now on records written earlier do not count; a killed retraining goes on where it was."""
     marker = _retraining_marker(run)
     if not marker.exists():
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text("`make retrain` is under way; delete this file to call it off\n")
+        for stale in run.cache.glob("checkpoint-*.keras"):
+            stale.unlink()
+        save_atomically(
+            marker, lambda partial: partial.write_text("`make retrain` is under way; delete to call it off\n")
+        )
 
 
 def finish_retraining(run: Run) -> None:
@@ -92,7 +110,7 @@ def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises: PneumoniaError when the disk is full or the folder is not writable; what was there before stays.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = path.with_name(f".part-{path.name}")  # what a kill leaves, the next attempt overwrites
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
@@ -102,7 +120,8 @@ def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
             f"{path}: cannot be written ({error.strerror or error}); free the disk and run again"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def save_checkpoint(path: Path, model: keras.Model, header: dict) -> None:
@@ -132,6 +151,11 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(model: object) -> str:
+    """Hexadecimal digits of the learned numbers alone; the hash of a file also changes with the date in it."""
+    return joblib.hash(model.get_weights() if isinstance(model, keras.Model) else model)
 
 
 def describe_device() -> str:

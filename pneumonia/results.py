@@ -107,6 +107,8 @@ def load_results(run: Run) -> Results:
     tables = {name: read_table(run, name) for name in TABLES}
     record = read_run_record(run)
     check_hashes(run, record, tables["catalog"])
+    if "final_model" not in record:
+        raise PneumoniaError(f"{run.results_dir / 'run.json'}: names no final model yet; run `make report`")
     return Results(run=run, record=record, **tables)
 
 
@@ -138,7 +140,7 @@ def record_test_look(run: Run, records: list[dict], why: str) -> None:
     Args: records: the training records of all members that were scored.
     """
     looks = read_table(run, "test_looks") if (run.results_dir / "test_looks.csv").exists() else pd.DataFrame()
-    digest = short_hash([record["weights_sha256"] for record in records])
+    digest = short_hash([record["weights_hash"] for record in records])
     if not looks.empty and digest in set(looks["weights_hash"]):
         return
     look = {

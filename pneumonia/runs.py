@@ -35,6 +35,8 @@ def open_run(name: str = "auto", say: Callable[[str], None] = print) -> Run:
 
     Args: name: "auto", "real" (an error without radiographs), "simulated", or "results" (the committed files alone).
     """
+    if name not in ("auto", "real", "simulated", "results"):
+        raise PneumoniaError(f"unknown run '{name}'; use auto, real, simulated or results")
     if name == "results":
         return real_run(None)
     if name == "simulated":

@@ -49,7 +49,7 @@ def count_shared_bare_numbers(catalog: pd.DataFrame) -> dict[str, int]:
 
     The archive counts patients separately for each series and kind, so an equal bare number is not an equal child.
     """
-    numbers = catalog["patient_id"].str.extract(r"(\d+)(?:-[a-z]+)?$")[0].astype("Float64")
+    numbers = catalog["patient_id"].str.extract(r"^(?:(?:NORMAL2-)?IM|person)-(\d+)(?:-[a-z]+)?$")[0].astype("Float64")
     shared = {}
     for class_name, rows in catalog.assign(number=numbers).dropna(subset="number").groupby("class_name"):
         in_test = set(rows.loc[rows["split"] == "test", "number"])

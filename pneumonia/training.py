@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import joblib
 import keras
 import numpy as np
 import pandas as pd
@@ -20,12 +19,14 @@ from .records import (
     describe_device,
     finish_retraining,
     hash_file,
+    hash_weights,
     installed_versions,
     load_checkpoint,
     load_matching_record,
     record_path,
     save_atomically,
     save_checkpoint,
+    save_trained,
     start_retraining,
     weights_path,
 )
@@ -54,7 +55,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     fit = fit_cnn if config.is_cnn else fit_baseline
     model, history, seconds = fit(run, catalog, config, seed, progress)
     path = weights_path(run, config, seed)
-    save_atomically(path, lambda partial: model.save(partial) if config.is_cnn else joblib.dump(model, partial))
+    save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
     record = {
         "model": config.name,
@@ -62,6 +63,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         "config_hash": config.hash(),
         "catalog_hash": hash_catalog(catalog),
         "weights_sha256": hash_file(path),
+        "weights_hash": hash_weights(model),
         "parameters": count_parameters(model),
         "epochs": config.epochs,
         **seconds,
@@ -111,6 +113,7 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
         epochs=config.epochs,
         class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
         callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
+        shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
         verbose=0,
     )
     if len(recorder.history) < config.epochs:
@@ -147,16 +150,25 @@ class EpochRecorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.set_epoch(epoch)
+        self.seed_dropout(epoch)
         self.stopwatch = Stopwatch()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = dict(logs or {})
-        if not np.isfinite(logs["loss"]):
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return  # TerminateOnNaN ends the training; the last good checkpoint stays
         measured = {name: round(float(value), 6) for name, value in logs.items()}
-        self.history.append({"epoch": epoch + 1} | measured | self.stopwatch.read())
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.history.append({"epoch": epoch + 1} | measured | {"learning_rate": rate} | self.stopwatch.read())
         self.save(self.history)
         self.progress.tell_epoch(self.config, self.seed, self.history)
+
+    def seed_dropout(self, epoch: int) -> None:
+        """Let dropout hang on (seed, epoch) alone: .keras files do not keep the state of its generators."""
+        keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)  # under PyTorch dropout draws from the global state
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            state.assign([1000 * (self.seed + 1) + index, epoch << 20])
 
 
 class Progress:

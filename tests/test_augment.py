@@ -88,7 +88,6 @@ def test_coarsening_keeps_a_flat_picture_flat_and_everything_in_its_place(share)
 
 
 @pytest.mark.parametrize("deviation", [0.2, 5.0, 10.0])
-@pytest.mark.xfail(strict=True, reason="D12: astype truncates")
 def test_noise_has_the_named_deviation_and_no_bias(deviation):
     flat = np.full((200, 200), 120, np.uint8)
     noisy = add_noise(flat, deviation, np.random.default_rng(0)).astype(float)

@@ -188,7 +188,6 @@ def test_train_copy_of_a_test_radiograph_is_left_out(tmp_path, audit):
     assert rows.loc["test/NORMAL/IM-0090-0001.jpeg", "excluded_reason"] == ""
 
 
-@pytest.mark.xfail(strict=True, reason="D9: upper case sorts first")
 def test_train_copy_of_a_test_radiograph_is_left_out_whatever_the_case_of_the_folders(tmp_path, audit):
     tree = write_tree(tmp_path / "data", [path.replace("train", "TRAIN") for path in SMALL_TREE])
     copy_of(tree, "test/NORMAL/IM-0090-0001.jpeg", "TRAIN/NORMAL/IM-0010-0001.jpeg")
@@ -305,13 +304,11 @@ def test_patient_in_train_and_test_is_refused(tmp_path, audit):
         audit(tree)
 
 
-@pytest.mark.xfail(strict=True, reason="D8: AttributeError")
 def test_run_without_radiographs_is_refused_in_words(audit):
     with pytest.raises(PneumoniaError, match="radiographs"):
         audit(None)
 
 
-@pytest.mark.xfail(strict=True, reason="D7: str(OSError) has the path")
 def test_file_that_may_not_be_read_is_a_row_whose_reason_names_no_place_on_this_machine(tmp_path, audit, monkeypatch):
     tree = write_tree(tmp_path / "data", SMALL_TREE)
     forbidden, read_bytes = tree / SMALL_TREE[0], Path.read_bytes
@@ -365,7 +362,6 @@ def test_medmnist_archive_is_unpacked_once(tmp_path, audit):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "home" / "cache").rglob("*.png")} == before
 
 
-@pytest.mark.xfail(strict=True, reason="D6: the tree is keyed by name alone")
 def test_another_medmnist_archive_of_the_same_name_is_not_taken_for_the_first(tmp_path, audit):
     archive = tmp_path / "pneumoniamnist.npz"
     first = hash_catalog(audit(write_medmnist(archive, seed=0)))
@@ -373,7 +369,6 @@ def test_another_medmnist_archive_of_the_same_name_is_not_taken_for_the_first(tm
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "corrupt"])
-@pytest.mark.xfail(strict=True, reason="D6: BadZipFile and EOFError escape")
 def test_damaged_medmnist_archive_is_refused_and_leaves_nothing(tmp_path, audit, damage):
     archive = write_medmnist(tmp_path / "pneumoniamnist.npz")
     whole = archive.read_bytes()

@@ -198,7 +198,6 @@ def test_when_a_file_changes_all_is_decoded_anew(simulated_tree, tmp_path):
     assert len(cache_files(run)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="D2: sha256 is not compared")
 def test_file_that_changed_after_the_audit_is_an_error_that_names_it(simulated_tree, tmp_path):
     tree = shutil.copytree(simulated_tree, tmp_path / "tree")
     run = tiny_run(tree, tmp_path)
@@ -209,7 +208,6 @@ def test_file_that_changed_after_the_audit_is_an_error_that_names_it(simulated_t
         load_pixels(run, catalog, 16)
 
 
-@pytest.mark.xfail(strict=True, reason="D2: the .part file stays")
 def test_file_that_went_away_is_an_error_that_leaves_no_cache(simulated_tree, tmp_path):
     tree = shutil.copytree(simulated_tree, tmp_path / "tree")
     run = tiny_run(tree, tmp_path)
@@ -255,7 +253,6 @@ def run_python(code: str, *arguments: object, **environment: str) -> subprocess.
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL")
-@pytest.mark.xfail(strict=True, reason="D2: the .part file of a killed run stays")
 def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catalog):
     run.home.mkdir(exist_ok=True)
     catalog.to_csv(run.home / "catalog.csv", index=False)
@@ -268,7 +265,6 @@ def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catal
 
 
 @pytest.mark.skipif(resource is None, reason="this system cannot limit the size of files")
-@pytest.mark.xfail(strict=True, reason="D2: _decode does not use save_atomically")
 def test_full_disk_is_a_clear_error_and_leaves_nothing(run, catalog):
     """A file size limit stands in for the full disk: both end in an OSError while the cache is written."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -171,7 +171,6 @@ def test_jpeg_quality_of_a_foreign_table_is_the_nearest():
     assert estimate_jpeg_quality(np.ones(64)) == 100
 
 
-@pytest.mark.xfail(strict=True, reason="D10: KeyError")
 def test_jpeg_with_its_only_table_under_another_number_is_read(tmp_path):
     """The standard lets an encoder number its tables freely; Pillow numbers them from 0."""
     data = jpeg_bytes()
@@ -184,7 +183,6 @@ def test_jpeg_with_its_only_table_under_another_number_is_read(tmp_path):
     assert read_header(tmp_path / "x.jpeg")["jpeg_quality"] == 75
 
 
-@pytest.mark.xfail(strict=True, reason="D11: images are not closed")
 def test_no_file_stays_open(tmp_path):
     """1.2 GB in 5,856 files: a handle that waits for the garbage collector is one that can run out."""
     save_as(tmp_path / "whole.jpeg", "L")

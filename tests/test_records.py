@@ -17,6 +17,7 @@ from pneumonia.records import (
     checkpoint_path,
     describe_device,
     hash_file,
+    hash_weights,
     installed_versions,
     load_checkpoint,
     load_record,
@@ -24,6 +25,7 @@ from pneumonia.records import (
     record_path,
     save_atomically,
     save_checkpoint,
+    save_trained,
     weights_path,
 )
 
@@ -74,7 +76,6 @@ def test_failed_save_names_the_file_and_the_remedy(tmp_path):
         save_atomically(tmp_path / "file.txt", fail)
 
 
-@pytest.mark.xfail(strict=True, reason="D13: unlink in finally raises")
 def test_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "results").write_text("a file where a folder should be")
     with pytest.raises(PneumoniaError, match=r"results.file\.txt: cannot be written"):
@@ -176,3 +177,24 @@ def test_stopwatch_tells_wall_and_cpu_seconds():
     first, second = stopwatch.read(), stopwatch.read()
     assert 0 < first["wall_seconds"] <= second["wall_seconds"] < 60
     assert 0 <= first["cpu_seconds"] <= second["cpu_seconds"]
+
+
+# --- trained models -----------------------------------------------------------------------------------------------
+
+
+def test_trained_model_is_saved_without_its_optimiser_and_predicts_the_same(tmp_path, network):
+    network.save(tmp_path / "whole.keras")
+    save_trained(tmp_path / "trained.keras", network)
+    loaded = keras.models.load_model(tmp_path / "trained.keras")
+    inputs = np.random.default_rng(0).random((5, 4), dtype=np.float32)
+    np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), network.predict(inputs, verbose=0))
+    assert (tmp_path / "trained.keras").stat().st_size < (tmp_path / "whole.keras").stat().st_size
+    assert loaded.optimizer is None
+
+
+def test_hash_of_weights_hangs_on_the_weights_alone(tmp_path, network):
+    before = hash_weights(network)
+    save_trained(tmp_path / "trained.keras", network)
+    assert hash_weights(keras.models.load_model(tmp_path / "trained.keras")) == before
+    network.train_on_batch(np.ones((2, 4)), np.array([[0.0], [1.0]]))
+    assert hash_weights(network) != before

@@ -164,7 +164,7 @@ def test_value_that_is_not_there_is_an_error(finished, wanted):
 
 
 def looked_at(*weights: str) -> list[dict]:
-    return [{"model": CNN, "weights_sha256": digest} for digest in weights]
+    return [{"model": CNN, "weights_hash": digest} for digest in weights]
 
 
 def test_a_look_is_recorded_once_per_weights(run):

@@ -109,7 +109,6 @@ def test_committed_results_need_no_radiographs(elsewhere):
     assert (run.name, run.data) == ("real", None)
 
 
-@pytest.mark.xfail(strict=True, reason="D15: any other word means auto, which may download 1.2 GB")
 def test_unknown_run_is_an_error(elsewhere):
     with pytest.raises(PneumoniaError, match="simulatd"):
         open_run("simulatd", say=lambda line: None)

@@ -99,7 +99,6 @@ def test_bare_numbers_are_counted_across_kinds_and_series_but_within_a_class():
     assert count_shared_bare_numbers(table) == {"NORMAL": 1, "PNEUMONIA": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="D14: any number at the end of a name counts")
 def test_files_without_a_patient_share_no_bare_number():
     table = pd.DataFrame(
         {

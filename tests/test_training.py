@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from tiny import CNN, tiny_run, train_once
 
-from pneumonia import models, training
+from pneumonia import models, records
 from pneumonia.catalog import build_catalog, hash_catalog, select_used
 from pneumonia.config import ROOT, PneumoniaError, Run
 from pneumonia.records import (
@@ -136,7 +136,6 @@ def test_history_table_follows_its_contract(trained):
     assert list(table["epoch"]) == [1, 2, 3, 1, 2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="D3: Keras does not log it")
 def test_history_tells_the_learning_rate(trained):
     rates = collect_history(trained[2])["learning_rate"]
     assert rates.between(0, 1e-3).all()
@@ -153,7 +152,6 @@ def test_training_table_follows_its_contract(trained):
 # --- killed and resumed -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="D1: Keras shuffles the batches again, and .keras drops the dropout state")
 def test_resumed_after_ctrl_c_equals_uninterrupted(clean_tree, tmp_path, trained, catalog):
     run = tiny_run(clean_tree, tmp_path, (CNN,), balance_classes=True)
     with pytest.raises(KeyboardInterrupt):
@@ -174,7 +172,6 @@ def test_resumed_after_its_last_epoch_equals_uninterrupted(clean_tree, tmp_path,
     assert_same_training(run, trained[0])
 
 
-@pytest.mark.xfail(strict=True, reason="D1: Keras shuffles the batches again, and .keras drops the dropout state")
 def test_resumed_residual_network_equals_uninterrupted(clean_tree, tmp_path, catalog, monkeypatch):
     """Batch normalisation has a memory as well. Two stages instead of four, to be quick."""
     monkeypatch.setitem(models.BUILDERS, "build_deep_cnn", partial(models.build_deep_cnn, widths=(32, 48)))
@@ -206,7 +203,6 @@ train_all(run, build_catalog(run))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL")
-@pytest.mark.xfail(strict=True, reason="D1: Keras shuffles the batches again, and .keras drops the dropout state")
 def test_resumed_after_kill_9_equals_uninterrupted(clean_tree, tmp_path, trained, catalog):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE_OF_AN_EPOCH, str(clean_tree), str(tmp_path)]
@@ -323,7 +319,6 @@ def test_diverging_loss_is_an_error_that_names_the_remedy_and_keeps_earlier_memb
     assert not weights_path(run, run.models[1], 0).exists()
 
 
-@pytest.mark.xfail(strict=True, reason="D4: only the loss is looked at")
 def test_epoch_that_ends_in_weights_that_are_no_numbers_is_not_recorded():
     """The last step of an epoch can destroy the weights after its loss was measured; only validation shows it."""
     saved: list = []
@@ -345,7 +340,7 @@ def full_disk(*arguments, **options):
 def test_full_disk_while_weights_are_written_keeps_what_was_there(catalog, baselines, monkeypatch):
     before = {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()}
     changed = replace(baselines, models=tuple(replace(config, image_size=12) for config in baselines.models))
-    monkeypatch.setattr(training.joblib, "dump", full_disk)
+    monkeypatch.setattr(records.joblib, "dump", full_disk)
     with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: cannot be written \(No space left on device\)"):
         train_all(changed, catalog, say=silent)
     assert {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()} == before
@@ -378,7 +373,6 @@ def test_plain_run_after_a_killed_retraining_finishes_it(baselines, catalog):
     assert lines[-1] == "trained 2 of 2 members; 0 matched their records"
 
 
-@pytest.mark.xfail(strict=True, reason="D5: start_retraining leaves checkpoints")
 def test_retraining_does_not_continue_from_a_checkpoint_that_was_there_before(broken_off, tmp_path, catalog):
     lines: list[str] = []
     train_all(copy_of(broken_off, tmp_path / "home"), catalog, retrain=True, say=lines.append)

@@ -49,7 +49,7 @@ def draw_learning_curves(results: Results) -> Figure:
     )
     note = (
         "Colour: validation; dashed: train. Line: mean over seeds; band: lowest to highest seed. "
-        "Train is measured while learning, on augmented pictures and with dropout, so it may lie below validation."
+        "Train is measured while learning, with dropout and any augmentation, so it may lie below validation."
     )
     figure = new_figure(title, note, height=6.4)
     axes = figure.subplots(2, len(configs), sharey="row", squeeze=False)
