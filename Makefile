@@ -7,13 +7,16 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run retrain report slides test lint format clean
+.PHONY: help run download retrain report slides test lint format clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 run: $(INSTALLED)  ## the whole story: notebook, results, plots, README block, slides (trains only what is out of date)
 	$(PY) -m pneumonia notebook
+
+download: $(INSTALLED)  ## fetch the radiographs (1.2 GB) into data/chest_xray; `run` does it by itself when there are none
+	$(PY) -m pneumonia download
 
 retrain: $(INSTALLED)  ## train every model again, then `run`; a killed retraining is continued
 	$(PY) -m pneumonia train --retrain

@@ -112,9 +112,13 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def run_notebook(options: argparse.Namespace) -> None:
+    """Trains first, where progress can be seen: a notebook shows a cell's output only at its end."""
     from .notebook import execute_notebook
+    from .steps import make_catalog, make_models
 
-    execute_notebook(open_for(options, otherwise="auto"))
+    run = open_for(options, otherwise="auto")
+    make_models(run, make_catalog(run))
+    execute_notebook(run)
 
 
 if __name__ == "__main__":

@@ -53,15 +53,19 @@ def build_catalog(run: Run) -> pd.DataFrame:
 def find_root(data: Path | None, cache: Path) -> Path:
     """The folder that holds train/ and test/: `data` itself, one nested chest_xray/ below it, or an unpacked .npz."""
     if data is None:
-        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
-    archives = [data] if data.suffix == ".npz" else sorted(data.glob("*.npz"))
-    candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray"]
+        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `make download`")
+    archives = [data] if data.suffix == ".npz" else sorted(data.glob("pneumoniamnist*.npz"), key=_size)
+    candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray", data / "CellData" / "chest_xray"]
     for folder in candidates:
         if {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}:
             return folder
     if archives:
-        return unpack_medmnist(archives[0], cache)
+        return unpack_medmnist(archives[-1], cache)  # the largest has the most pixels
     raise PneumoniaError(f"{data}: no train/ and test/ folders (nor a MedMNIST .npz); see data/README.md")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
 
 
 def unpack_medmnist(archive: Path, cache: Path) -> Path:

@@ -12,6 +12,10 @@ from .config import ROOT, PneumoniaError, Run
 from .records import save_atomically
 
 NOTEBOOK = ROOT / "final_notebook.ipynb"
+SIMULATED_NOTE = (
+    "# SIMULATED\n\nThis copy was run on simulated radiographs, because no real ones were at hand. "
+    "What it says of children and hospitals is meant for the real ones; none of its numbers is about children."
+)
 
 
 def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
@@ -43,6 +47,8 @@ def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
             f"{source.name}, cell {error.exec_count}: {what} (as far as it came: {partial})"
         ) from error
     notebook = clean(nbformat.read(partial, as_version=4))
+    if run.is_simulated:
+        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(SIMULATED_NOTE, id="simulated"))
     save_atomically(target, lambda path: nbformat.write(notebook, path))
     return target
 

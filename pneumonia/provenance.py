@@ -30,9 +30,17 @@ def catalog_facts(results: Results) -> Facts:
     for split, rows in (("all", used), *used.groupby("split")):
         texts[f"{split}.prevalence"] = percent(rows["label"].mean())
     texts |= _official_validation(facts["official.val.n"])
+    texts["patients.sentence"] = _patients_sentence(used)
     texts["origin"] = "that were simulated" if results.run.is_simulated else "of small children, from one hospital"
     texts |= {"form": _form(results), "metadata": _varying_metadata(used)}
     return {f"catalog.{key}": text for key, text in texts.items()}
+
+
+def _patients_sentence(used: pd.DataFrame) -> str:
+    """Whether the splits are known to be apart by child: archives such as MedMNIST name no patients."""
+    if used["patient_id"].nunique() == len(used):
+        return "The files do not say which radiographs are of one child, so a child may be in two splits."
+    return "No child is in two splits: whole patients are moved, never single radiographs."
 
 
 def _official_validation(n: int) -> Facts:

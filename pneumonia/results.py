@@ -10,7 +10,7 @@ import pandas as pd
 
 from .catalog import hash_catalog
 from .config import PneumoniaError, Run, short_hash
-from .records import describe_device, installed_versions, save_atomically
+from .records import describe_device, installed_versions, load_record, save_atomically
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
@@ -70,19 +70,24 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(text, ""))
 
 
-def write_run_record(run: Run, catalog: pd.DataFrame, training: pd.DataFrame) -> None:
-    """Write run.json: what was scored, with what settings, on what. The final model is named by `name_final_model`."""
+def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict]) -> None:
+    """Write run.json: what was scored, with what settings, on what. The final model is named by `name_final_model`.
+
+    Args: records: the training records of all members that were scored.
+    """
+    wall, cpu = (sum(record[f"{kind}_seconds"] for record in records) for kind in ("wall", "cpu"))
     record = {
         "run": run.name,
         "catalog_hash": hash_catalog(catalog),
         "config_hashes": {config.name: config.hash() for config in run.models},
+        "weights_hash": hash_members(records),
         "seeds": list(run.seeds),
         "split_seed": run.split_seed,
         "validation_fraction": run.validation_fraction,
         "bootstrap_draws": run.bootstrap_draws,
-        "training_wall_seconds": round(float(training["wall_seconds"].sum()), 1),
-        "training_cpu_seconds": round(float(training["cpu_seconds"].sum()), 1),
-        "training_device": ", ".join(sorted(set(training["device"]))),
+        "training_wall_seconds": round(wall, 1),
+        "training_cpu_seconds": round(cpu, 1),
+        "training_device": ", ".join(sorted({record["device"] for record in records})),
         "scoring_device": describe_device(),
         "versions": installed_versions(),
     }
@@ -120,14 +125,22 @@ def read_run_record(run: Run) -> dict:
         raise PneumoniaError(f"{path}: missing or unreadable; run `make run` to make it") from error
 
 
+def hash_members(records: list[dict]) -> str:
+    """Twelve hex digits that change when a weight of any member does."""
+    return short_hash([record["weights_hash"] for record in records])
+
+
 def check_hashes(run: Run, record: dict, catalog: pd.DataFrame) -> None:
-    """Refuse results that were made from other radiographs or with other settings than those at hand."""
+    """Refuse results that were made from other radiographs, settings or weights than those at hand."""
     expected = {config.name: config.hash() for config in run.models}
     changed = [name for name, digest in expected.items() if record["config_hashes"].get(name) != digest]
     if changed:
         raise PneumoniaError(
             f"{run.results_dir}: made with another configuration of {', '.join(changed)}; run `make run`"
         )
+    members = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
+    if all(members) and hash_members(members) != record["weights_hash"]:
+        raise PneumoniaError(f"{run.results_dir}: {run.models_dir} was trained anew since; run `make run` to score it")
     if record["catalog_hash"] != hash_catalog(catalog):
         raise PneumoniaError(
             f"{run.results_dir}: run.json and catalog.csv are of different radiographs; run `make run`"
@@ -140,7 +153,7 @@ def record_test_look(run: Run, records: list[dict], why: str) -> None:
     Args: records: the training records of all members that were scored.
     """
     looks = read_table(run, "test_looks") if (run.results_dir / "test_looks.csv").exists() else pd.DataFrame()
-    digest = short_hash([record["weights_hash"] for record in records])
+    digest = hash_members(records)
     if not looks.empty and digest in set(looks["weights_hash"]):
         return
     look = {

@@ -11,10 +11,7 @@ from .download import download
 from .simulate import write_simulated_tree
 
 DEFAULT_DATA = ROOT / "data" / "chest_xray"
-HOW_TO_GET = (
-    "To get the real ones: python -m pneumonia download (1.2 GB), "
-    "or set CHEST_XRAY_DIR to a folder with train/ and test/."
-)
+HOW_TO_GET = "To get the real ones: make download (1.2 GB), or set CHEST_XRAY_DIR to a folder with train/ and test/."
 
 
 def find_radiographs() -> Path | None:

@@ -50,7 +50,7 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     if (select_used(catalog)["split"] == "test").any():
         record_test_look(run, records, why)
     write_table(run, "predictions", predictions)
-    write_run_record(run, catalog, read_table(run, "training"))
+    write_run_record(run, catalog, records)
     return read_table(run, "predictions")
 
 

@@ -45,7 +45,8 @@ def make_results(
         ("", "all", "b2", "test"),
     ]
     write_table(run, "test_looks", pd.DataFrame(looks, columns=["when", "models", "weights_hash", "why"]))
-    write_run_record(run, catalog, pd.DataFrame(trainings, columns=TRAINING_COLUMNS))
+    records = [dict(zip(TRAINING_COLUMNS, row, strict=True)) | {"weights_hash": ""} for row in trainings]
+    write_run_record(run, catalog, records)
     make_metrics(run)
     return load_results(run)
 

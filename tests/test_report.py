@@ -142,9 +142,9 @@ def test_readme_shows_figures_with_words_for_who_cannot_see_them():
     assert {"Comparison", "examples"} <= set(shown) <= set(FIGURES)
 
 
-def test_readme_begins_with_answer_picture_and_commands():
+def test_readme_begins_with_answer_commands_and_picture():
     top = README.split("## Overview")[0]
-    positions = [top.index(text) for text in ("generated:answer", "images/Comparison.png", "make run", "make test")]
+    positions = [top.index(text) for text in ("generated:answer", "make run", "make test", "images/Comparison.png")]
     assert positions == sorted(positions)
 
 

@@ -169,7 +169,7 @@ def test_machine_paths_are_recognised(text):
 
 def test_ignored_and_kept():
     ignored = ["data/chest_xray/train/NORMAL/x.jpeg", "data/.partial/x.zip", "build/cache/x.npy", ".venv/bin/python"]
-    ignored += ["models/.123-deep_cnn-seed0.keras", "pneumonia/__pycache__/x.pyc"]
+    ignored += ["models/.part-deep_cnn-seed0.keras", "pneumonia/__pycache__/x.pyc"]
     kept = ["data/README.md", "models/deep_cnn-seed0.keras", "images/x.png", "results/x.csv", "presentation.pdf"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split() == ignored

@@ -191,8 +191,9 @@ def test_looks_before_the_project_stay_as_they_are(run):
 
 
 def test_run_record_tells_what_was_run(run, catalog):
-    training = pd.DataFrame({"wall_seconds": [1.25, 2.5], "cpu_seconds": [2.0, 3.0], "device": ["cpu", "cpu"]})
-    write_run_record(run, catalog, training)
+    spent = [{"wall_seconds": 1.25, "cpu_seconds": 2.0}, {"wall_seconds": 2.5, "cpu_seconds": 3.0}]
+    records = [{"weights_hash": str(index), "device": "cpu"} | row for index, row in enumerate(spent)]
+    write_run_record(run, catalog, records)
     record = read_run_record(run)
     assert record["run"] == "simulated"
     assert record["config_hashes"] == {config.name: config.hash() for config in run.models}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy.stats import beta, binom
 
 from ..catalog import select_used
-from ..config import CLAIMED_ACCURACY, CLASS_NAMES, TEST_SIZE
+from ..config import CLAIMED_ACCURACY, CLASS_NAMES
 from ..results import Results
 from ..wording import percent
 from .style import KIND_COLOURS, SPLIT_TITLES, new_figure, own_axes
@@ -98,7 +98,11 @@ def plot_interval_width(marks: dict[str, int], accuracy: float, ax: Axes | None 
 def draw_small_validation(results: Results) -> Figure:
     used = select_used(results.catalog)
     ours = int((used["split"] == "validation").sum())
-    marks = {"official val": OFFICIAL_VALIDATION_SIZE, "our validation": ours, "official test": TEST_SIZE}
+    marks = {
+        "official val": OFFICIAL_VALIDATION_SIZE,
+        "our validation": ours,
+        "official test": int((used["split"] == "test").sum()),
+    }
     narrow, wide = (compute_interval_width(n, CLAIMED_ACCURACY) for n in (ours, OFFICIAL_VALIDATION_SIZE))
     title = (
         f"On {OFFICIAL_VALIDATION_SIZE} radiographs an accuracy of {percent(CLAIMED_ACCURACY, 0)} has a 95 % interval "

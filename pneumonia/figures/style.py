@@ -105,12 +105,25 @@ def mark_simulated(figure: Figure) -> None:
 
 
 def write_png(figure: Figure, path: Path, limit: int) -> Path:
-    """Save with as many colours as fit into `limit` bytes, and without anything that differs between two runs."""
+    """Save with as many colours as fit into `limit` bytes, and without anything that differs between two runs.
+
+    A file that shows the same pixels already is left as it is.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     data = compress(Image.open(buffer).convert("RGB"), limit)
-    save_atomically(path, lambda partial: partial.write_bytes(data))
+    if not (path.exists() and _same_pixels(path.read_bytes(), data)):
+        save_atomically(path, lambda partial: partial.write_bytes(data))
     return path
+
+
+def _same_pixels(old: bytes, new: bytes) -> bool:
+    """Whether two pictures look the same: another build of zlib packs the same pixels into other bytes."""
+    try:
+        before, after = (Image.open(io.BytesIO(data)).convert("RGB") for data in (old, new))
+    except OSError:  # what lies there is no picture
+        return False
+    return before.size == after.size and before.tobytes() == after.tobytes()
 
 
 def compress(image: Image.Image, limit: int) -> bytes:
