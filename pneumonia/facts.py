@@ -178,7 +178,7 @@ def _kinds_sentence(model: str, facts: Facts) -> str:
     bacteria, virus = (facts[f"errors.{model}.{kind}.sensitivity"] for kind in ("bacteria", "virus"))
     if NOTHING in (bacteria, virus):
         return "The files do not say which pneumonia is bacterial and which is viral."
-    return f"It finds {bacteria} of the bacterial and {virus} of the viral pneumonias."
+    return f"Of the bacterial pneumonias {bacteria} are found, of the viral ones {virus}."
 
 
 def _leaning(sensitivity: float, specificity: float) -> str:

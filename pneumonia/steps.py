@@ -24,7 +24,7 @@ from .results import (
     write_run_record,
     write_table,
 )
-from .training import collect_history, collect_training, train_all
+from .training import collect_history, collect_training, say_now, train_all
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def make_catalog(run: Run) -> pd.DataFrame:
 
 
 def make_models(
-    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = print
+    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = say_now
 ) -> list[dict]:
     """Train what is missing; leave history.csv and training.csv. Returns the training records."""
     records = train_all(run, catalog, retrain, say)

@@ -32,7 +32,14 @@ from .records import (
 )
 
 
-def train_all(run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = print) -> list[dict]:
+def say_now(line: str) -> None:
+    """Print without delay: whoever follows a log, or kills the training, sees every epoch that was done."""
+    print(line, flush=True)
+
+
+def train_all(
+    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = say_now
+) -> list[dict]:
     """Train every member of the series whose record does not match (all of them with `retrain`).
 
     Returns: one training record per model and seed, in the order of the series.
@@ -174,7 +181,7 @@ class EpochRecorder(keras.callbacks.Callback):
 class Progress:
     """Says how far the trainings are, and how long the rest will take at the pace seen so far."""
 
-    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = print):
+    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = say_now):
         self.say = say
         self.waiting = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
         self.spent_seconds = self.done_cost = 0.0

@@ -83,7 +83,7 @@ def test_without_radiographs_and_network_the_run_is_simulated_and_says_so_in_two
     assert not any("\n" in line for line in lines)
     assert lines[0].startswith("SIMULATED: ")
     assert "no connection" in lines[0]
-    assert "python -m pneumonia download" in lines[1]
+    assert "make download" in lines[1]
     assert "CHEST_XRAY_DIR" in lines[1]
     assert run.is_simulated
     assert (run.data / "train" / "NORMAL").is_dir()
