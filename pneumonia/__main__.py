@@ -118,7 +118,8 @@ def run_notebook(options: argparse.Namespace) -> None:
 
     run = open_for(options, otherwise="auto")
     make_models(run, make_catalog(run))
-    execute_notebook(run)
+    notebook = execute_notebook(run)
+    print(f"{'SIMULATED: ' if run.is_simulated else ''}{notebook} and {run.home / 'presentation.pdf'}")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ def simulated_run(data: Path | None) -> Run:
     """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated."""
     home = ROOT / "build" / "simulated"
     small = tuple(
-        replace(config, image_size=min(config.image_size, 64), epochs=min(config.epochs, 8)) for config in MODEL_SERIES
+        replace(config, image_size=min(config.image_size, 48), epochs=min(config.epochs, 8), batch_size=16)
+        for config in MODEL_SERIES
     )
     return Run("simulated", data, home=home, cache=home / "cache", models=small, bootstrap_draws=200)

@@ -145,15 +145,28 @@ def _verdicts(results: Results) -> Facts:
         name = {"roc_auc": "ROC AUC", "accuracy": "accuracy"}.get(metric, metric.replace("_", " "))
         facts |= {f"best.{metric}": value, f"best.{metric}.title": title}
         facts[f"best.{metric}.sentence"] = (
-            f"On the test split, too, it has the highest {name} of all"
+            f"Of the single models it also has the highest {name} on the test split"
             if best["model"] == results.final_model
-            else f"On the test split {title} has a higher {name} ({value}), which must not be a reason to choose it"
+            else f"On the test split another model, {title}, has a higher {name} ({value}): no reason to choose it"
         )
-    return facts
+    return facts | {"baseline.sentence": _baseline_sentence(results, means)}
+
+
+def _baseline_sentence(results: Results, means: pd.DataFrame) -> str:
+    """Which networks are more accurate on test than the most accurate baseline, and which are not."""
+    accuracy = means[means["metric"] == "accuracy"].set_index("model")["value"]
+    is_cnn = pd.Series({config.name: config.is_cnn for config in results.run.models})
+    best = accuracy[~is_cnn].idxmax()
+    titles = {config.name: config.title for config in results.run.models}
+    ahead = [titles[name] for name in accuracy.index[is_cnn[accuracy.index] & (accuracy > accuracy[best])]]
+    behind = [titles[name] for name in accuracy.index[is_cnn[accuracy.index] & (accuracy <= accuracy[best])]]
+    bar = f"{titles[best]} ({percent(accuracy[best])})"
+    more = f"More accurate than the best baseline, {bar}: {'; '.join(ahead) or 'no network'}."
+    return more + (f" Not more accurate: {'; '.join(behind)}." if behind else "")
 
 
 def _errors(results: Results) -> Facts:
-    """Counts of the ensemble on test, at 0.5 and at the chosen threshold; sensitivity by kind, mean over seeds."""
+    """Counts of the ensemble on test, at 0.5 and at the chosen threshold; its sensitivity by kind."""
     kinds, means = results.catalog.set_index("path")["kind"], _means(results)["value"]
     facts: Facts = {}
     for model, rows in results.predictions.query("split == 'test'").groupby("model", sort=False):
@@ -166,8 +179,8 @@ def _errors(results: Results) -> Facts:
             called = apply_threshold(mean["y_prob"], threshold)
             facts[f"errors.{model}.missed{suffix}"] = str(int((~called & (mean["label"] == 1)).sum()))
             facts[f"errors.{model}.false_alarms{suffix}"] = str(int((called & (mean["label"] == 0)).sum()))
-        ill = rows[rows["label"] == 1]
-        found = pd.Series(apply_threshold(ill["y_prob"], 0.5), index=ill["path"].map(kinds))
+        ill = mean[mean["label"] == 1]
+        found = pd.Series(apply_threshold(ill["y_prob"], 0.5), index=ill.index.map(kinds))
         for kind, share in found.groupby(level=0).mean().reindex(["bacteria", "virus"]).items():
             facts[f"errors.{model}.{kind}.sensitivity"] = percent(share)
         facts[f"errors.{model}.kinds.sentence"] = _kinds_sentence(model, facts)
@@ -178,7 +191,7 @@ def _kinds_sentence(model: str, facts: Facts) -> str:
     bacteria, virus = (facts[f"errors.{model}.{kind}.sensitivity"] for kind in ("bacteria", "virus"))
     if NOTHING in (bacteria, virus):
         return "The files do not say which pneumonia is bacterial and which is viral."
-    return f"Of the bacterial pneumonias {bacteria} are found, of the viral ones {virus}."
+    return f"The ensemble finds {bacteria} of the bacterial and {virus} of the viral pneumonias."
 
 
 def _leaning(sensitivity: float, specificity: float) -> str:

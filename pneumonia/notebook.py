@@ -50,6 +50,7 @@ def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
     if run.is_simulated:
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(SIMULATED_NOTE, id="simulated"))
     save_atomically(target, lambda path: nbformat.write(notebook, path))
+    partial.unlink()
     return target
 
 

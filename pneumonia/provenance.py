@@ -89,6 +89,15 @@ def training_facts(results: Results) -> Facts:
     return facts
 
 
+def _probes_sentence(before: int) -> str:
+    if not before:
+        return "All of them belong to this project."
+    return (
+        f"{before} are of probes from before this project: they showed that accuracy falls from validation to test, "
+        "and so had a part in the design (input size, augmentation); no threshold or weight comes from them."
+    )
+
+
 def run_facts(results: Results) -> Facts:
     """How the run was set up, how the final model was chosen, and how often the test split was looked at."""
     run, record, looks = results.run, results.record, results.test_looks
@@ -103,6 +112,7 @@ def run_facts(results: Results) -> Facts:
         "run.models.n": f"{len(run.models)}",
         "run.baselines.n": f"{sum(not config.is_cnn for config in run.models)}",
         "run.cnns.n": f"{sum(config.is_cnn for config in run.models)}",
+        "looks.before.sentence": _probes_sentence(before),
         "looks.n": f"{len(looks)}",
         "looks.times": "once" if len(looks) == 1 else f"{len(looks)} times",
         "looks.before.n": f"{before}",

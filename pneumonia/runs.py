@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pooch
+
 from .config import ROOT, PneumoniaError, Run, real_run, simulated_run
 from .download import download
 from .simulate import write_simulated_tree
@@ -40,6 +42,7 @@ def open_run(name: str = "auto", say: Callable[[str], None] = print) -> Run:
         return open_simulated()
     data = find_radiographs()
     if data is None:
+        pooch.get_logger().setLevel("WARNING")  # its own line would come before the one that says what happened
         try:
             data = download("mendeley", DEFAULT_DATA)
         except PneumoniaError as error:

@@ -36,7 +36,10 @@ class Story:
         return Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:
-        """A small table; the tables of a simulated run say so."""
+        """A small table, whole numbers with their thousands parted; the tables of a simulated run say so."""
+        whole = frame.select_dtypes("integer")
+        frame = frame.astype({name: object for name in whole}).assign(**whole.map("{:,}".format))
+        frame = frame.rename(index={"train_fit": "train"}).rename_axis(index=None, columns=None)
         mark = "<b>SIMULATED</b>" if self.run.is_simulated else ""
         return HTML(mark + frame.to_html(index=index, border=0, na_rep=""))
 

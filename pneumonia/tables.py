@@ -89,10 +89,10 @@ def tabulate_gap(results: Results, facts: Facts) -> Table:
     rows = []
     for name, title in titles(results):
         row = [title]
-        for metric in ("accuracy", "specificity", "roc_auc"):
+        for metric in ("accuracy", "sensitivity", "specificity", "roc_auc"):
             row.append(f"{facts[f'{name}.validation.{metric}']} → {facts[f'{name}.test.{metric}']}")
         rows.append([*row, facts[f"gap.{name}.accuracy.signed"]])
-    return ["validation → test", "accuracy", "specificity", "ROC AUC", "accuracy, difference"], rows
+    return ["validation → test", "accuracy", "recall", "specificity", "ROC AUC", "accuracy, difference"], rows
 
 
 def tabulate_operating(results: Results, facts: Facts) -> Table:

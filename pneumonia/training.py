@@ -109,6 +109,8 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
     if model is None:
         keras.utils.set_random_seed(seed)
         model = compile_model(build_model(config), config, steps=len(train) * config.epochs)
+    else:
+        progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
     recorder = EpochRecorder(config, seed, train.set_epoch, header.get("history", []), progress)
     recorder.save = lambda history: save_checkpoint(
         checkpoint_path(run, config, seed), model, identity | {"history": history}
@@ -197,10 +199,11 @@ class Progress:
         self.done_cost += self.cost(config)
         self.waiting[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
         left = sum(self.waiting.values()) * self.spent_seconds / self.done_cost
+        in_all = f"about {left / 60:.0f} min" if left >= 60 else "less than a minute"
         self.say(
             f"{config.name} seed {seed}  epoch {row['epoch']:2d}/{config.epochs}  loss {row['loss']:.3f}  "
             f"validation: loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.3f}  "
-            f"{row['wall_seconds']:.0f} s  about {left / 60:.0f} min left in all"
+            f"{row['wall_seconds']:.0f} s  {in_all} left in all"
         )
 
 

@@ -13,9 +13,9 @@ from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ..generators import load_pixels
 from ..radiograph import read_radiograph
 from ..results import Results
-from ..wording import join_words, percent
+from ..wording import join_words
 from .scores import compute_ensemble
-from .style import describe_change, new_figure, own_axes
+from .style import new_figure, own_axes
 
 SHOWN_SIZE = 224  # pixels of a radiograph that is shown rather than learned from
 DRAWS = 7  # augmented versions of one radiograph
@@ -163,11 +163,11 @@ def draw_twins(results: Results) -> Figure:
     columns = {"original": images} | {name: make_twins(images, rows["sha256"], name) for name in TWINS}
     probabilities = compute_twin_probabilities(results, rows)
     before, after = (
-        results.value(config.name, split, "accuracy")["value"] for split in ("validation", worst_twin(results))
+        results.value(config.name, split, "roc_auc")["value"] for split in ("validation", worst_twin(results))
     )
     title = (
-        f"{config.title}: {percent(before)} accuracy on validation; on its hardest twins "
-        f"({worst_twin(results).removeprefix('validation_')}) accuracy is {describe_change(before, after)}"
+        f"{config.title}: ROC AUC {before:.4f} on validation, "
+        f"{after:.4f} on its hardest twins ({worst_twin(results).removeprefix('validation_')})"
     )
     note = (
         "Twins: changes that a radiologist would not care about, drawn once per radiograph. "
@@ -185,8 +185,8 @@ def draw_twins(results: Results) -> Figure:
 
 
 def worst_twin(results: Results) -> str:
-    """The split of twins on which the final model is least accurate."""
+    """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
         (f"validation_{name}" for name in TWINS),
-        key=lambda split: results.value(results.final_model, split, "accuracy")["value"],
+        key=lambda split: results.value(results.final_model, split, "roc_auc")["value"],
     )
