@@ -120,7 +120,8 @@ def test_deep_networks_of_the_series_have_the_head_and_basic_ones_do_not():
 
 def test_a_network_without_the_head_is_refused_and_explained_by_occlusion():
     run = simulated_run(None)
-    model, images = build_model(run.model("basic_cnn")), np.zeros((2, 64, 64), np.uint8)
+    config = run.model("basic_cnn")
+    model, images = build_model(config), np.zeros((2, config.image_size, config.image_size), np.uint8)
     images[:, 8:40, 8:40] = 200
     with pytest.raises(PneumoniaError, match="compute_occlusion"):
         compute_gradcam(model, images)

@@ -160,7 +160,7 @@ def test_resumed_after_ctrl_c_equals_uninterrupted(clean_tree, tmp_path, trained
     assert not weights_path(run, run.models[0], 0).exists()
     lines: list[str] = []
     train_all(run, catalog, say=lines.append)
-    assert [line for line in lines if "epoch" in line][0].startswith(f"{CNN} seed 0  epoch  3/3")
+    assert [line for line in lines if "  epoch" in line][0].startswith(f"{CNN} seed 0  epoch  3/3")
     assert_same_training(run, trained[0])
 
 
@@ -213,7 +213,7 @@ def test_resumed_after_kill_9_equals_uninterrupted(clean_tree, tmp_path, trained
     run = tiny_run(clean_tree, tmp_path, (CNN,), balance_classes=True)
     lines: list[str] = []
     train_all(run, catalog, say=lines.append)
-    assert [line for line in lines if "epoch" in line][0].startswith(f"{CNN} seed 0  epoch  2/3")
+    assert [line for line in lines if "  epoch" in line][0].startswith(f"{CNN} seed 0  epoch  2/3")
     assert_same_training(run, trained[0])
     assert not [file for file in run.models_dir.iterdir() if file.name.startswith(".")]
 
