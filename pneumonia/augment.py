@@ -1,7 +1,6 @@
-"""Changes to a radiograph that leave the diagnosis alone: small operations, the augmentations and twins made of them.
+"""Augmentations: amounts drawn at random for every training image and epoch; each is switched off by leaving it out.
 
-Augmentations are drawn anew for every training image and epoch. Twins are drawn once per validation radiograph: they
-ask whether the answer hangs on something that a radiologist would not care about.
+They make what should not matter (framing, exposure, encoding) say nothing about the class.
 """
 
 from __future__ import annotations
@@ -12,61 +11,21 @@ import cv2
 import numpy as np
 
 from .config import PneumoniaError
+from .operations import (
+    add_noise,
+    blur,
+    coarsen,
+    compress,
+    cover,
+    exchange_aspect,
+    expose,
+    mask_border,
+    match_tones,
+    shade,
+    warp,
+)
 
-Operation = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (h, w) uint8 -> (h, w) uint8
-
-
-# --- operations: one image, explicit amounts ---------------------------------------------------------------------
-
-
-def warp(image: np.ndarray, degrees: float, zoom: float, aspect: float, shift: tuple[float, float]) -> np.ndarray:
-    """Rotate, zoom, widen by `aspect` and shift (as a share of the side) in one affine step; edges are black."""
-    height, width = image.shape
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, zoom)
-    matrix = matrix @ np.array([[aspect, 0, (1 - aspect) * width / 2], [0, 1, 0], [0, 0, 1]])
-    matrix[:, 2] += np.array(shift) * (width, height)
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
-
-
-def expose(image: np.ndarray, gamma: float, contrast: float, brightness: float) -> np.ndarray:
-    """Gamma, then contrast about mid-gray, then brightness (as a share of full scale), as one look-up table."""
-    levels = (np.arange(256) / 255) ** gamma
-    levels = (levels - 0.5) * contrast + 0.5 + brightness
-    return cv2.LUT(image, np.clip(levels * 255, 0, 255).round().astype(np.uint8))
-
-
-def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur; `sigma` in pixels."""
-    return cv2.GaussianBlur(image, (0, 0), sigma)
-
-
-def compress(image: np.ndarray, quality: int) -> np.ndarray:
-    """Through JPEG and back at this quality (1-100)."""
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
-
-
-def coarsen(image: np.ndarray, share: float) -> np.ndarray:
-    """Down to `share` of the resolution and up again."""
-    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise; `deviation` in gray levels."""
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * deviation
-    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
-
-
-def mask_border(image: np.ndarray, share: float) -> np.ndarray:
-    """Paint a black frame, `share` of the side wide."""
-    width = round(share * image.shape[0])
-    masked = np.zeros_like(image)
-    inside = slice(width, image.shape[0] - width)
-    masked[inside, inside] = image[inside, inside]
-    return masked
-
-
-# --- augmentations: amounts drawn at random; each can be switched off by leaving out its name ---------------------
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (h, w) uint8 -> (h, w) uint8
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -96,66 +55,99 @@ def random_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return add_noise(image, rng.uniform(0, 10), rng) if rng.random() < 0.5 else image
 
 
-AUGMENTATIONS: dict[str, Operation] = {
+def random_framing(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As random_affine and half as much again, but what comes in at the edges is the mirrored picture, not black.
+
+    Black bars are rare in real files; a network that always sees them is badly calibrated without them.
+    """
+    shift, degrees = tuple(rng.uniform(-0.1, 0.1, 2)), rng.uniform(-12, 12)
+    zoom, aspect = np.exp(rng.uniform(-0.2, 0.3)), np.exp(rng.uniform(-0.2, 0.2))
+    return warp(image, degrees, zoom, aspect, shift, cv2.BORDER_REFLECT_101)
+
+
+def random_crop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A window of 65 to 100 % of each side, tilted within 8 degrees, stretched to the frame (random resized crop)."""
+    x, y = rng.uniform(0.65, 1, 2) if rng.random() < 0.5 else np.repeat(rng.uniform(0.65, 1), 2)
+    shift = tuple((1 / side - 1) / 2 * rng.uniform(-1, 1) for side in (x, y))
+    return warp(image, rng.uniform(-8, 8), 1 / y, y / x, shift, cv2.BORDER_REFLECT_101)
+
+
+def random_shading(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Uneven light across the film, every second time."""
+    if rng.random() < 0.5:
+        return image
+    return shade(image, tuple(rng.uniform(-0.4, 0.4, 2)), tuple(rng.uniform(-0.3, 0.3, 2)))
+
+
+def random_cover(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame of up to 8 % and one box of up to 30 % of the side, each every second time (random erasing)."""
+    if rng.random() < 0.5:
+        image = mask_border(image, rng.uniform(0, 0.08))
+    if rng.random() < 0.5:
+        return image
+    return cover(image, tuple(rng.uniform(0, 0.8, 2)), tuple(rng.uniform(0.1, 0.3, 2)), int(rng.integers(256)))
+
+
+def random_encoding(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of: blur, less resolution, noise, JPEG, nothing; as files differ between archives."""
+    choice = rng.integers(5)
+    if choice == 0:
+        return blur(image, rng.uniform(0.3, 1.5))
+    if choice == 1:
+        return coarsen(image, rng.uniform(0.4, 0.9))
+    if choice == 2:
+        return add_noise(image, rng.uniform(0, 12), rng)
+    return compress(image, int(rng.integers(20, 96))) if choice == 3 else image
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": random_flip,
     "affine": random_affine,
     "exposure": random_exposure,
     "sharpness": random_sharpness,
     "noise": random_noise,
+    "framing": random_framing,
+    "crop": random_crop,
+    "shading": random_shading,
+    "cover": random_cover,
+    "encoding": random_encoding,
 }
 
 
-def augment_batch(images: np.ndarray, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
-    """Apply the named augmentations, in order, to every image of a uint8 batch (n, h, w).
+def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give every second image the gray levels, in part, of another one of the batch, whatever its class.
 
-    Raises: PneumoniaError for a name that is not in AUGMENTATIONS.
+    After it exposure says less about the class, while what is brighter than what in a picture stays.
+    """
+    donors, shares = rng.permutation(len(images)), rng.uniform(0, 1, len(images)) * (rng.random(len(images)) < 0.5)
+    triples = zip(images, images[donors], shares, strict=True)
+    return np.stack([match_tones(image, donor, share) if share else image for image, donor, share in triples])
+
+
+def exchange_aspects(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give every second image the aspect ratio of the other class: then it says nothing about the class any more."""
+    triples = zip(images, labels, rng.random(len(images)) < 0.5, strict=True)
+    return np.stack([exchange_aspect(image, int(label)) if chosen else image for image, label, chosen in triples])
+
+
+# These need the other images of the batch, or the labels; they come first, in this order.
+EXCHANGES = {"tones": exchange_tones, "aspect": exchange_aspects}
+
+
+def augment_batch(images: np.ndarray, labels: np.ndarray, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
+    """Apply the named augmentations, exchanges first, to every image of a uint8 batch (n, h, w) with labels (n,).
+
+    Raises: PneumoniaError for a name that is in neither AUGMENTATIONS nor EXCHANGES.
     """
     names = tuple(names)
-    if unknown := set(names) - set(AUGMENTATIONS):
-        raise PneumoniaError(f"unknown augmentation '{min(unknown)}'; known: {', '.join(AUGMENTATIONS)}")
+    if unknown := set(names) - set(AUGMENTATIONS) - set(EXCHANGES):
+        known = ", ".join([*AUGMENTATIONS, *EXCHANGES])
+        raise PneumoniaError(f"unknown augmentation '{min(unknown)}'; known: {known}")
+    for name, exchange in EXCHANGES.items():
+        images = exchange(images, labels, rng) if name in names else images
     augmented = np.empty_like(images)
     for index, image in enumerate(images):
         for name in names:
-            image = AUGMENTATIONS[name](image, rng)
+            image = AUGMENTATIONS[name](image, rng) if name in AUGMENTATIONS else image
         augmented[index] = image
     return augmented
-
-
-# --- twins: the stress copies of validation -----------------------------------------------------------------------
-
-
-def encoding_twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Every image at one sharpness and one encoding: a blur of 0.6 pixels, then JPEG at quality 60."""
-    return compress(blur(image, 0.6), 60)
-
-
-def framing_twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another radiographer: within 5 degrees, 10 % zoom, 8 % aspect, 6 % shift, and a 3 % black border."""
-    shift = tuple(rng.uniform(-0.06, 0.06, 2))
-    moved = warp(image, rng.uniform(-5, 5), rng.uniform(0.9, 1.1), rng.uniform(0.92, 1.08), shift)
-    return mask_border(moved, 0.03)
-
-
-def exposure_twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another machine: gamma 0.65 to 1.5, contrast 0.75 to 1.3, brightness within 10 %."""
-    gamma, contrast = np.exp(rng.uniform(-0.43, 0.41)), np.exp(rng.uniform(-0.29, 0.26))
-    return expose(image, gamma, contrast, rng.uniform(-0.1, 0.1))
-
-
-def noise_twin(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A poorer detector: 50 to 80 % of the resolution, and noise of 5 gray levels."""
-    return add_noise(coarsen(image, rng.uniform(0.5, 0.8)), 5, rng)
-
-
-TWINS: dict[str, Operation] = {
-    "encoding": encoding_twin,
-    "framing": framing_twin,
-    "exposure": exposure_twin,
-    "noise": noise_twin,
-}
-
-
-def make_twins(images: np.ndarray, sha256: Iterable[str], name: str) -> np.ndarray:
-    """The twin of every image (n, h, w); the draw hangs on the file's hash alone, so that order does not matter."""
-    pairs = zip(images, sha256, strict=True)
-    return np.stack([TWINS[name](image, np.random.default_rng(int(digest[:12], 16))) for image, digest in pairs])

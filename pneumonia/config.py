@@ -34,6 +34,8 @@ class ModelConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3  # peak of the warm-up + cosine schedule
     weight_decay: float = 1e-4
+    calibrate: bool = False  # Platt scaling on validation and its twins, built into the saved model
+    seeds: tuple[int, ...] = ()  # instead of the seeds of the run
 
     @property
     def is_cnn(self) -> bool:
@@ -41,7 +43,10 @@ class ModelConfig:
 
     def hash(self) -> str:
         """Twelve hex digits that change whenever the training would."""
-        return short_hash({k: v for k, v in asdict(self).items() if k != "title"} | {"recipe": RECIPE_VERSION})
+        told = {name: value for name, value in asdict(self).items() if name not in ("title", "seeds")}
+        if not self.calibrate:  # an option that came later and is off must not retrain what was trained before it
+            told.pop("calibrate")
+        return short_hash(told | {"recipe": RECIPE_VERSION})
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Run:
 
     def seeds_of(self, config: ModelConfig) -> tuple[int, ...]:
         """The baselines are deterministic, so one seed says all there is to say."""
-        return self.seeds if config.is_cnn else self.seeds[:1]
+        return (config.seeds or self.seeds) if config.is_cnn else self.seeds[:1]
 
 
 def short_hash(value: object) -> str:

@@ -96,7 +96,7 @@ class RadiographGenerator(keras.utils.PyDataset):
         images = self.pixels[index]
         if self.augmentations:
             rng = np.random.default_rng([self.seed, self.epoch, batch])
-            images = augment_batch(images, self.augmentations, rng)
+            images = augment_batch(images, self.labels[index], self.augmentations, rng)
         return images[..., None].astype(np.float32), self.labels[index, None]
 
     def __repr__(self) -> str:
@@ -125,3 +125,9 @@ def compute_class_weights(labels: np.ndarray) -> dict[int, float]:
     """Weights that give both classes the same total (scikit-learn's "balanced"); 1 on average over radiographs."""
     counts = np.bincount(np.asarray(labels, dtype=int), minlength=2)
     return {label: len(labels) / (2 * count) for label, count in enumerate(counts)}
+
+
+def predict_pixels(model, pixels: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """Probability of PNEUMONIA, float64 (n,), for uint8 pixels (n, h, w)."""
+    generator = RadiographGenerator(pixels, np.zeros(len(pixels)), batch_size)
+    return model.predict(generator, verbose=0).ravel().astype(np.float64)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from .calibration import calibrate
 from .catalog import hash_catalog, select_used
 from .config import ModelConfig, PneumoniaError, Run
 from .generators import build_generators, compute_class_weights, load_pixels
@@ -61,6 +62,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
     fit = fit_cnn if config.is_cnn else fit_baseline
     model, history, seconds = fit(run, catalog, config, seed, progress)
+    calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
     path = weights_path(run, config, seed)
     save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
@@ -73,6 +75,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         "weights_hash": hash_weights(model),
         "parameters": count_parameters(model),
         "epochs": config.epochs,
+        **calibration,
         **seconds,
         "images_per_second": round(seen / seconds["wall_seconds"], 1) if seen else None,
         "device": describe_device(),

@@ -11,6 +11,8 @@ test/normal (LOWER_CASE_FOLDER). 66 files are named like radiographs (ROWS):
    1 exact copy (DUPLICATE of DUPLICATE_OF), same split and class, under another child's name.
 So 62 are usable (USABLE). Everything in CLUTTER is to be ignored without a row.
 
+`chests`: twelve simulated radiographs as one array, 64x64 pixels.
+
 `chest_xray_dir`: the real radiographs, where CHEST_XRAY_DIR names them; otherwise the test is skipped.
 
 The trees are shared by the session: read only, or copy. In a test file: `from conftest import ROWS`.
@@ -63,6 +65,7 @@ CLUTTER = (
     "train/PNEUMONIA/Thumbs.db",
 )
 LOWER_CASE_FOLDER = "test/normal"
+CHEST_LABELS = np.array([0, 1, 1] * 4)  # of the fixture `chests`
 CLEAN = sum(CLEAN_COUNTS.values())  # 58
 USABLE = CLEAN + len(OTHER_MODES)  # 62
 ROWS = USABLE + len(UNREADABLE) + 1  # 66: the duplicate is a row as well
@@ -90,6 +93,16 @@ def simulated_tree(clean_tree, tmp_path_factory) -> Path:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_bytes(b"\x00\x05\x16\x07 clutter")
     return tree
+
+
+@pytest.fixture(scope="session")
+def chests() -> np.ndarray:
+    """Twelve simulated radiographs, uint8 (12, 64, 64), read-only; every third one NORMAL (CHEST_LABELS)."""
+    kinds = ("NORMAL", "bacteria", "virus")
+    pictures = [simulate_radiograph(kinds[seed % 3], np.random.default_rng(seed), 64) for seed in range(12)]
+    chests = np.stack(pictures)
+    chests.flags.writeable = False
+    return chests
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.augment import AUGMENTATIONS
+from pneumonia.augment import AUGMENTATIONS, EXCHANGES
 from pneumonia.config import (
     MODEL_SERIES,
     ROOT,
@@ -30,16 +30,17 @@ CHANGED = {
     "batch_size": 32,
     "learning_rate": 1e-5,
     "weight_decay": 0.5,
+    "calibrate": not CONFIG.calibrate,
 }
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(ModelConfig) if field.name != "title"])
+@pytest.mark.parametrize("field", [field.name for field in fields(ModelConfig) if field.name not in ("title", "seeds")])
 def test_every_field_that_training_hangs_on_changes_the_hash(field):
     assert replace(CONFIG, **{field: CHANGED[field]}).hash() != CONFIG.hash()
 
 
-def test_title_does_not_change_the_hash():
-    assert replace(CONFIG, title="Another title").hash() == CONFIG.hash()
+def test_title_and_number_of_seeds_do_not_change_the_hash():
+    assert replace(CONFIG, title="Another title", seeds=(7, 8)).hash() == CONFIG.hash()
 
 
 def test_order_of_augmentations_changes_the_hash_because_they_are_applied_in_order():
@@ -83,7 +84,7 @@ def test_names_titles_and_hashes_of_the_series_are_unique():
 @pytest.mark.parametrize("config", MODEL_SERIES, ids=lambda config: config.name)
 def test_builders_and_augmentations_of_the_series_exist(config):
     assert config.builder in BUILDERS
-    assert set(config.augmentations) <= set(AUGMENTATIONS)
+    assert set(config.augmentations) <= {*AUGMENTATIONS, *EXCHANGES}
 
 
 def test_augmented_networks_are_the_plain_ones_with_augmentation():

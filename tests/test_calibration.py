@@ -1,0 +1,75 @@
+"""Platt scaling inside the model: it recovers a known distortion, and changes probabilities but not their order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import CNN, tiny_run
+
+from pneumonia.calibration import calibrate, fit_platt, rescale_last_layer, to_logit
+from pneumonia.catalog import build_catalog, select_used
+from pneumonia.config import MODEL_SERIES
+from pneumonia.generators import load_pixels, predict_pixels
+from pneumonia.metrics import roc_auc, threshold_metrics
+from pneumonia.models import build_model
+from pneumonia.training import train_all
+from pneumonia.twins import build_twins
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logit))
+
+
+def test_platt_undoes_a_known_distortion():
+    rng = np.random.default_rng(0)
+    logit = rng.normal(0, 2, 40_000)
+    label = (rng.random(40_000) < sigmoid(logit)).astype(int)
+    slope, intercept = fit_platt(label, sigmoid(0.5 * logit - 1))
+    assert (slope, intercept) == pytest.approx((2, 2), abs=0.1)
+
+
+def test_platt_speaks_of_a_group_of_which_half_are_ill():
+    rng = np.random.default_rng(0)
+    label = (rng.random(40_000) < 0.8).astype(int)
+    logit = rng.normal(2 * label - 1, 1)  # log-likelihood ratio: 2 * logit
+    slope, intercept = fit_platt(label, sigmoid(logit))
+    assert (slope, intercept) == pytest.approx((2, 0), abs=0.1)
+
+
+def test_logits_of_certainty_are_finite():
+    assert np.isfinite(to_logit(np.array([0.0, 0.5, 1.0]))).all()
+
+
+def test_rescaled_layer_gives_the_rescaled_logit():
+    model = build_model(replace(MODEL_SERIES[-1], image_size=32))
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32), dtype=np.uint8)
+    before = to_logit(predict_pixels(model, images))
+    rescale_last_layer(model, 1.7, -0.4)
+    np.testing.assert_allclose(to_logit(predict_pixels(model, images)), 1.7 * before - 0.4, atol=1e-3)
+
+
+def test_calibrated_model_is_balanced_on_validation_and_twins_and_ranks_as_before(clean_tree, tmp_path):
+    run = tiny_run(clean_tree, tmp_path, (CNN,))
+    catalog, config = build_catalog(run), run.models[0]
+    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
+    chosen = (used["split"] == "validation").to_numpy()
+    sets = [(used[chosen], pixels[chosen]), *build_twins(pixels, used).values()]
+    label = np.concatenate([rows["label"] for rows, _ in sets])
+    model = build_model(config)
+    before = np.concatenate([predict_pixels(model, images) for _, images in sets])
+    told = calibrate(model, run, catalog, config)
+    after = np.concatenate([predict_pixels(model, images) for _, images in sets])
+    np.testing.assert_allclose(to_logit(after), told["slope"] * to_logit(before) + told["intercept"], atol=1e-3)
+    weights = np.where(label == 1, 0.5 / label.mean(), 0.5 / (1 - label.mean()))
+    assert np.average(after, weights=weights) == pytest.approx(0.5, abs=0.01)
+    if told["slope"] > 0:
+        assert roc_auc(label, after) == pytest.approx(roc_auc(label, before), abs=1e-3)
+    assert threshold_metrics(label, after)["balanced_accuracy"] >= 0.45
+
+
+def test_training_record_tells_the_calibration(clean_tree, tmp_path):
+    run = tiny_run(clean_tree, tmp_path, (CNN,), calibrate=True, epochs=1)
+    (record,) = train_all(run, build_catalog(run), say=lambda line: None)
+    assert set(record["calibration"]) == {"slope", "intercept"}

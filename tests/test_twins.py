@@ -1,0 +1,73 @@
+"""Twins: stress copies of validation that hang on their file alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CHEST_LABELS
+
+from pneumonia.simulate import simulate_radiograph
+from pneumonia.twins import ALL_TWINS, TWINS, find_donors, make_twins
+
+SIZES = (16, 64, 128)
+
+
+def hashes(count: int) -> list[str]:
+    return [f"{number:064x}"[::-1] for number in range(1, count + 1)]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def twins_of(images: np.ndarray, digests: list[str], name: str, labels: np.ndarray = CHEST_LABELS) -> np.ndarray:
+    """Twins whose donors are three bright NORMAL and three dark PNEUMONIA simulated radiographs."""
+    size = images.shape[-1]
+    drawn = {
+        label: np.stack([simulate_radiograph(kind, np.random.default_rng(90 + n), size) for n in range(3)])
+        for label, kind in enumerate(("NORMAL", "bacteria"))
+    }
+    rows = pd.DataFrame({"sha256": digests, "label": labels[: len(digests)]})
+    return make_twins(images, rows, name, drawn)
+
+
+@pytest.mark.parametrize("name", ALL_TWINS)
+@pytest.mark.parametrize("size", SIZES)
+def test_twin_keeps_shape_and_type(name, size):
+    images = np.random.default_rng(0).integers(0, 256, (4, size, size), dtype=np.uint8)
+    twins = twins_of(images, hashes(4), name)
+    assert (twins.shape, twins.dtype) == (images.shape, np.uint8)
+
+
+@pytest.mark.parametrize("name", ALL_TWINS)
+def test_twin_is_another_picture_of_the_same_chest(chests, name):
+    for twin, image in zip(twins_of(chests, hashes(12), name), chests, strict=True):
+        assert not np.array_equal(twin, image)
+        assert correlation(twin, image) > (0.6 if name in TWINS else 0.3)
+
+
+@pytest.mark.parametrize("name", ALL_TWINS)
+def test_twins_do_not_hang_on_order_or_company(chests, name):
+    digests = hashes(12)
+    all_at_once = twins_of(chests, digests, name)
+    np.testing.assert_array_equal(twins_of(chests[::-1], digests[::-1], name, CHEST_LABELS[::-1]), all_at_once[::-1])
+    np.testing.assert_array_equal(twins_of(chests[4:5], digests[4:5], name, CHEST_LABELS[4:5]), all_at_once[4:5])
+
+
+@pytest.mark.parametrize("name", ["framing", "exposure", "noise"])
+def test_twins_of_two_files_are_drawn_differently(chests, name):
+    one, other = twins_of(chests[[0, 0]], hashes(2), name)
+    assert not np.array_equal(one, other)
+
+
+def test_a_hash_for_every_image_is_demanded(chests):
+    with pytest.raises(ValueError, match="zip"):
+        twins_of(chests, hashes(11), "noise")
+
+
+def test_only_train_radiographs_lend_their_tones():
+    used = pd.DataFrame({"split": ["train_fit", "validation", "test", "train_fit"], "label": [0, 1, 0, 1]})
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
+    donors = find_donors(pixels, used)
+    assert {label: images[:, 0, 0].tolist() for label, images in donors.items()} == {0: [0], 1: [3]}
