@@ -13,12 +13,13 @@ from pneumonia.config import PneumoniaError, real_run, simulated_run
 from pneumonia.facts import build_facts, fill
 from pneumonia.results import Results, load_results, write_run_record, write_table
 from pneumonia.steps import make_metrics
+from pneumonia.twins import ALL_TWINS
 from pneumonia.wording import compare, format_interval, format_p, join_words, percent
 
 SKILL = {"majority": 0.0, "metadata_logistic": 0.3, "thumbnail_logistic": 1.2, "basic_cnn": 1.6}  # others: 2.2
 TRAINING_COLUMNS = ["model", "seed", "parameters", "epochs", "wall_seconds", "cpu_seconds"]
 TRAINING_COLUMNS += ["images_per_second", "device"]
-STRESSES = ("encoding", "framing", "exposure", "noise")
+STRESSES = ALL_TWINS
 
 
 def make_results(

@@ -16,7 +16,6 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
 from tiny import shrink
 
-from pneumonia.augment import TWINS
 from pneumonia.catalog import build_catalog, select_used
 from pneumonia.config import PneumoniaError, real_run, simulated_run
 from pneumonia.evaluation import compute_metrics
@@ -34,9 +33,11 @@ from pneumonia.metrics import ece, threshold_metrics
 from pneumonia.models import build_model
 from pneumonia.records import hash_file, record_path, weights_path
 from pneumonia.results import Results
+from pneumonia.twins import ALL_TWINS as TWINS
 
 STEMS = [
-    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "learning_curves"),
+    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
+    "learning_curves",
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
 ]

@@ -184,7 +184,7 @@ def test_slides_are_complete_and_the_same_twice(results):
     first = path.read_bytes()
     headings = re.findall(r"^= ", SLIDES.read_text(encoding="utf-8"), re.MULTILINE)
     assert count_pages(first) == len(headings)
-    assert 10 <= len(headings) <= 14
+    assert 10 <= len(headings) <= 16
     assert build_slides(results).read_bytes() == first
     other = with_row(results, results.final_model, "test", "accuracy", value=0.5)
     assert build_slides(other).read_bytes() != first

@@ -20,9 +20,10 @@ from .mistakes import draw_gradcam, draw_worst_mistakes
 from .probabilities import draw_calibration, draw_threshold_curve
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
 from .style import mark_simulated, use_style, write_png
+from .suspects import draw_suspects
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
-CHART_BYTES, RADIOGRAPH_BYTES = 59_000, 275_000
+CHART_BYTES, RADIOGRAPH_BYTES = 59_000, 268_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ FIGURES: dict[str, Figure] = {
         draw_small_validation, False, "Curve: width of the 95 % interval of an accuracy against number of radiographs"
     ),
     "augmented_batch": Figure(draw_augmented_batch, True, "Train radiographs, each beside its augmented versions"),
-    "twins": Figure(draw_twins, True, "Two validation radiographs, each beside its four altered twins"),
+    "twins": Figure(draw_twins, True, "Two validation radiographs, each beside its altered twins"),
+    "suspects": Figure(
+        draw_suspects, False, "Table: ROC AUC and specificity of each network on validation and on each of its twins"
+    ),
     "learning_curves": Figure(
         draw_learning_curves, False, "Curves: loss and accuracy on train and validation per epoch, for each network"
     ),

@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..augment import AUGMENTATIONS, TWINS, augment_batch, make_twins
+from ..augment import AUGMENTATIONS, augment_batch
 from ..catalog import find_root, select_used
 from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ..generators import load_pixels
 from ..radiograph import read_radiograph
 from ..results import Results
+from ..twins import ALL_TWINS, find_donors, make_twins
 from ..wording import join_words
 from .scores import compute_ensemble
 from .style import new_figure, own_axes
@@ -130,22 +131,24 @@ def draw_augmented_batch(results: Results) -> Figure:
     names = config.augmentations or tuple(AUGMENTATIONS)
     train = used[used["split"] == "train_fit"]
     rows = pd.concat([pick_patients(train[train["kind"] == kind], 1) for kind in train["kind"].sort_values().unique()])
-    images = read_pictures(results.run, rows, config.image_size)
+    images, labels = read_pictures(results.run, rows, config.image_size), rows["label"].to_numpy()
     title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
     note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
     rng = np.random.default_rng(DRAWS_SEED)
+    # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
+    batch = augment_batch(np.tile(images, (DRAWS, 1, 1)), np.tile(labels, DRAWS), names, rng)
     for row, (line, image, kind) in enumerate(zip(axes, images, rows["kind"], strict=True)):
         plot_radiograph(image, "" if row else "original", line[0]).set_ylabel(kind)
-        for ax, draw in zip(line[1:], augment_batch(np.repeat(image[None], DRAWS, axis=0), names, rng), strict=True):
+        for ax, draw in zip(line[1:], batch[row :: len(images)], strict=True):
             plot_radiograph(draw, ax=ax)
     return figure
 
 
 def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the twins."""
-    splits = {"original": "validation"} | {name: f"validation_{name}" for name in TWINS}
+    splits = {"original": "validation"} | {name: f"validation_{name}" for name in ALL_TWINS}
     columns = {
         name: compute_ensemble(results, results.final_model, split).set_index("path")["y_prob"]
         for name, split in splits.items()
@@ -154,13 +157,14 @@ def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataF
 
 
 def draw_twins(results: Results) -> Figure:
-    """A NORMAL and a PNEUMONIA validation radiograph, each beside its four twins and what the final model says."""
+    """A NORMAL and a PNEUMONIA validation radiograph, each beside its twins and what the final model says."""
     used = select_used(results.catalog)
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
     config = results.run.model(results.final_model)
     images = read_pictures(results.run, rows, config.image_size)
-    columns = {"original": images} | {name: make_twins(images, rows["sha256"], name) for name in TWINS}
+    donors = find_donors(load_pixels(results.run, results.catalog, config.image_size), used)
+    columns = {"original": images} | {name: make_twins(images, rows, name, donors) for name in ALL_TWINS}
     probabilities = compute_twin_probabilities(results, rows)
     before, after = (
         results.value(config.name, split, "roc_auc")["value"] for split in ("validation", worst_twin(results))
@@ -187,6 +191,6 @@ def draw_twins(results: Results) -> Figure:
 def worst_twin(results: Results) -> str:
     """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
-        (f"validation_{name}" for name in TWINS),
+        (f"validation_{name}" for name in ALL_TWINS),
         key=lambda split: results.value(results.final_model, split, "roc_auc")["value"],
     )
