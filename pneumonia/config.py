@@ -123,6 +123,18 @@ MODEL_SERIES = (
         epochs=30,
         learning_rate=2e-3,
     ),
+    ModelConfig(
+        "robust_cnn",
+        "Robust CNN",
+        "build_deep_cnn",
+        image_size=128,
+        augmentations=("tones", "aspect", "flip", "framing", "exposure"),
+        balance_classes=True,
+        epochs=30,
+        learning_rate=2e-3,
+        calibrate=True,
+        seeds=(0, 1, 2, 3, 4),
+    ),
 )
 
 
@@ -135,7 +147,7 @@ def simulated_run(data: Path | None) -> Run:
     """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated."""
     home = ROOT / "build" / "simulated"
     small = tuple(
-        replace(config, image_size=min(config.image_size, 48), epochs=min(config.epochs, 8), batch_size=16)
+        replace(config, image_size=min(config.image_size, 48), epochs=min(config.epochs, 8), batch_size=16, seeds=())
         for config in MODEL_SERIES
     )
     return Run("simulated", data, home=home, cache=home / "cache", models=small, bootstrap_draws=200)

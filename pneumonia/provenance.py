@@ -79,6 +79,7 @@ def training_facts(results: Results) -> Facts:
         config, speed = results.run.model(model), mean["images_per_second"]
         sees_pixels = config.is_cnn or "thumbnail" in config.builder
         facts |= {
+            f"training.{model}.seeds": f"{(rows['model'] == model).sum()}",
             f"training.{model}.parameters": f"{mean['parameters']:,.0f}",
             f"training.{model}.epochs": f"{mean['epochs']:.0f}" if config.is_cnn else NOTHING,
             f"training.{model}.cpu_minutes": f"{mean['cpu_seconds'] / 60:.1f}",
@@ -106,7 +107,6 @@ def run_facts(results: Results) -> Facts:
         "run.name": record["run"],
         "run.marker": SIMULATED if run.is_simulated else "",
         "run.rule": record["final_model_rule"],
-        "run.seeds.n": f"{len(record['seeds'])}",
         "run.draws": f"{record['bootstrap_draws']:,}",
         "run.validation_fraction": percent(record["validation_fraction"], 0),
         "run.models.n": f"{len(run.models)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .config import CLASS_NAMES
+from .published import PUBLISHED
 from .results import Results
 from .wording import NOTHING, Facts
 
@@ -70,7 +71,7 @@ def tabulate_results(results: Results, facts: Facts) -> Table:
     metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
     rows = [[t, *(with_interval(facts, f"{n}.test.{m}") for m in metrics)] for n, t in titles(results)]
     ensemble = [with_interval(facts, f"final.test.{m}.ensemble") for m in metrics]
-    rows.append([f"{facts['final.title']}, ensemble of {facts['run.seeds.n']}", *ensemble])
+    rows.append([f"{facts['final.title']}, ensemble of {facts['training.final.seeds']}", *ensemble])
     return ["model", "accuracy", "recall (sensitivity)", "specificity", "ROC AUC"], rows
 
 
@@ -114,7 +115,20 @@ def tabulate_per_1000(results: Results, facts: Facts) -> Table:
     return ["share ill", "ill", "well", *calls], rows
 
 
+def tabulate_published(results: Results, facts: Facts) -> Table:
+    """Other works on the same test split, then the final model and its ensemble."""
+    rows = [[NOTHING if cell == "" else cell for cell in published] for published in PUBLISHED]
+    metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
+    seeds = facts["training.final.seeds"]
+    for suffix, what in (("", f"mean of {seeds} seeds"), (".ensemble", f"ensemble of {seeds}")):
+        values = [facts[f"final.test.{metric}{suffix}"].removesuffix(" %") for metric in metrics]
+        rows.append([f"**{facts['final.title']}, {what}**", "no", *values, "validation and its twins"])
+    head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
+    return head, rows
+
+
 TABLES = {
+    "published": tabulate_published,
     "counts": tabulate_counts,
     "training": tabulate_training,
     "results": tabulate_results,

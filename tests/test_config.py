@@ -73,6 +73,7 @@ def test_series_is_in_the_order_of_the_story():
         "basic_cnn_augmented",
         "deep_cnn",
         "deep_cnn_augmented",
+        "robust_cnn",
     ]
 
 
@@ -98,6 +99,7 @@ def test_augmented_networks_are_the_plain_ones_with_augmentation():
 def test_networks_have_three_seeds_and_baselines_one():
     run = real_run(None)
     assert len(run.seeds_of(run.model("basic_cnn"))) >= 3
+    assert len(run.seeds_of(run.model("robust_cnn"))) >= 5
     assert run.seeds_of(run.model("majority")) == (0,)
 
 

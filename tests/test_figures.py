@@ -67,7 +67,7 @@ def make_predictions(run, used) -> pd.DataFrame:
     frames = []
     for number, config in enumerate(run.models):
         for seed in run.seeds_of(config):
-            rng = np.random.default_rng([1, number, seed])  # another model or twin leaves the scores of the others alone
+            rng = np.random.default_rng([1, number, seed])  # another model or twin leaves these scores alone
             for split in ("test", "validation", *(f"validation_{name}" for name in TWINS)):
                 if split.startswith("validation_") and config.name == "metadata_logistic":
                     continue
