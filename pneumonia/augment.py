@@ -56,7 +56,7 @@ def random_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_framing(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As random_affine and half as much again, but what comes in at the edges is the mirrored picture, not black.
+    """Within 12 degrees, zoom 0.82 to 1.35, 20 % aspect, 10 % shift; the edges are the mirrored picture, not black.
 
     Black bars are rare in real files; a network that always sees them is badly calibrated without them.
     """

@@ -21,7 +21,7 @@ def warp(
     shift: tuple[float, float],
     border: int = cv2.BORDER_CONSTANT,
 ) -> np.ndarray:
-    """Rotate, zoom, widen by `aspect` and shift (as a share of the side) in one affine step; edges are black."""
+    """Rotate, zoom, widen by `aspect` and shift (share of the side) in one step; edges: black, or as `border` says."""
     height, width = image.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, zoom)
     matrix = matrix @ np.array([[aspect, 0, (1 - aspect) * width / 2], [0, 1, 0], [0, 0, 1]])

@@ -22,7 +22,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def twins_of(images: np.ndarray, digests: list[str], name: str, labels: np.ndarray = CHEST_LABELS) -> np.ndarray:
-    """Twins whose donors are three bright NORMAL and three dark PNEUMONIA simulated radiographs."""
+    """Twins whose donors are three NORMAL and three PNEUMONIA simulated radiographs."""
     size = images.shape[-1]
     drawn = {
         label: np.stack([simulate_radiograph(kind, np.random.default_rng(90 + n), size) for n in range(3)])
