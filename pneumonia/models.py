@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .config import ModelConfig, PneumoniaError
+from .transfer import build_efficientnet_lite0
 
 
 def build_model(config: ModelConfig, **options) -> keras.Model | Pipeline | DummyClassifier:
@@ -104,5 +105,8 @@ def flatten_pixels(images: np.ndarray) -> np.ndarray:
 
 BUILDERS = {
     builder.__name__: builder
-    for builder in (build_majority, build_metadata_logistic, build_thumbnail_logistic, build_basic_cnn, build_deep_cnn)
+    for builder in (
+        *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
+        *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
+    )
 }

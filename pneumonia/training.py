@@ -31,6 +31,7 @@ from .records import (
     start_retraining,
     weights_path,
 )
+from .transfer import load_imagenet_weights
 
 
 def say_now(line: str) -> None:
@@ -111,7 +112,10 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
     model, header = load_checkpoint(checkpoint_path(run, config, seed), identity)
     if model is None:
         keras.utils.set_random_seed(seed)
-        model = compile_model(build_model(config), config, steps=len(train) * config.epochs)
+        model = build_model(config)
+        if config.pretrained:
+            load_imagenet_weights(model, run.cache)
+        compile_model(model, config, steps=len(train) * config.epochs)
     else:
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
     recorder = EpochRecorder(config, seed, train.set_epoch, header.get("history", []), progress)
@@ -142,8 +146,10 @@ def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.
         0.0, decay_steps=max(1, steps - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
     )
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
-        loss="binary_crossentropy",
+        optimizer=keras.optimizers.AdamW(
+            schedule, weight_decay=config.weight_decay, use_ema=config.average_weights, ema_momentum=0.995
+        ),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy", keras.metrics.AUC(name="roc_auc")],
         # XLA halves the speed of these networks on CPU under TensorFlow; JAX knows no other way.
         jit_compile=keras.backend.backend() == "jax",
