@@ -41,6 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
     add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, results/metrics.csv")
+    for name, function, text in (
+        ("attribute", run_attribute, "measure what moves each network -> results/attribution.csv"),
+        ("ablation", run_ablation, "train and measure the cures one at a time -> results/ablation.csv"),
+    ):
+        step = add_step(steps, name, function, text)
+        step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
     add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
@@ -88,6 +94,21 @@ def run_evaluate(options: argparse.Namespace) -> None:
     catalog = make_catalog(run)
     make_predictions(run, catalog, make_models(run, catalog), why=LOOK)
     make_metrics(run)
+
+
+def run_attribute(options: argparse.Namespace) -> None:
+    from .steps import make_attribution, make_catalog
+
+    run = open_for(options)
+    make_attribution(run, make_catalog(run), options.encoding_swap)
+
+
+def run_ablation(options: argparse.Namespace) -> None:
+    from .ablation import make_ablation
+    from .steps import make_catalog
+
+    run = open_for(options)
+    make_ablation(run, make_catalog(run), options.encoding_swap)
 
 
 def run_figures(options: argparse.Namespace) -> None:

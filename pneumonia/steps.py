@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 
+from .attribution import attribute
 from .catalog import build_catalog, select_used
 from .config import Run
 from .evaluation import (
@@ -52,6 +54,11 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     write_table(run, "predictions", predictions)
     write_run_record(run, catalog, records)
     return read_table(run, "predictions")
+
+
+def make_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> None:
+    """What moves each network on validation radiographs -> attribution.csv. The test split is not scored."""
+    write_table(run, "attribution", attribute(run, catalog, swap))
 
 
 def make_metrics(run: Run) -> None:
