@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -14,6 +14,14 @@ from .records import describe_device, installed_versions, load_record, save_atom
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
+FOLLOWING = ("subgroups", "per_1000", "decision_curve", "published_comparisons", "power")  # from predictions alone
+MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # further tables -> the step that makes them; they may be missing
+    "robustness": "robustness",
+    "masking": "masking",
+    "learning_curve": "learning-curve",
+    "pareto": "pareto",
+    "three_class": "three-class",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,14 @@ class Results:
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     test_looks: pd.DataFrame
+    measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # those of MEASURED that are there and current
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of MEASURED. PneumoniaError naming the step that makes it, when it is missing or of other weights."""
+        if name not in self.measured:
+            path = self.run.results_dir / f"{name}.csv"
+            raise PneumoniaError(f"{path}: missing or out of date; run `python -m pneumonia {MEASURED[name]}`")
+        return self.measured[name]
 
     def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:
         """The row (value, ci_low, ci_high, n) of one metric; a baseline has one seed, which is its own ensemble.
@@ -90,8 +106,29 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict]) -> No
         "training_device": ", ".join(sorted({record["device"] for record in records})),
         "scoring_device": describe_device(),
         "versions": installed_versions(),
+        "measured": _read_measured(run),
     }
     _write_json(run, record)
+
+
+def _read_measured(run: Run) -> dict[str, str]:
+    """What was measured earlier stays measured; whether it is of these weights is seen when it is read."""
+    return read_run_record(run).get("measured", {}) if (run.results_dir / "run.json").exists() else {}
+
+
+def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str) -> None:
+    """Write one of MEASURED, and into run.json the hash of the weights (or of the catalog) that it was made with."""
+    write_table(run, name, frame)
+    record = read_run_record(run)
+    _write_json(run, record | {"measured": record.get("measured", {}) | {name: digest}})
+
+
+def is_current(run: Run, record: dict, name: str) -> bool:
+    """Whether one of MEASURED is there and of the weights and radiographs that run.json speaks of."""
+    if not (run.results_dir / f"{name}.csv").exists():
+        return False
+    known = (record["weights_hash"], record["catalog_hash"])
+    return name in FOLLOWING or record.get("measured", {}).get(name) in known
 
 
 def name_final_model(run: Run, final_model: str, rule: str) -> None:
@@ -114,7 +151,8 @@ def load_results(run: Run) -> Results:
     check_hashes(run, record, tables["catalog"])
     if "final_model" not in record:
         raise PneumoniaError(f"{run.results_dir / 'run.json'}: names no final model yet; run `make report`")
-    return Results(run=run, record=record, **tables)
+    measured = {name: read_table(run, name) for name in MEASURED if is_current(run, record, name)}
+    return Results(run=run, record=record, measured=measured, **tables)
 
 
 def read_run_record(run: Run) -> dict:
@@ -147,14 +185,14 @@ def check_hashes(run: Run, record: dict, catalog: pd.DataFrame) -> None:
         )
 
 
-def record_test_look(run: Run, records: list[dict], why: str) -> None:
-    """Add a line to test_looks.csv, unless these very weights have been scored on the test split before.
+def record_test_look(run: Run, records: list[dict], why: str, once: bool = True) -> None:
+    """Add a line to test_looks.csv; `once`: unless these very weights have been scored on the test split before.
 
     Args: records: the training records of all members that were scored.
     """
     looks = read_table(run, "test_looks") if (run.results_dir / "test_looks.csv").exists() else pd.DataFrame()
     digest = hash_members(records)
-    if not looks.empty and digest in set(looks["weights_hash"]):
+    if once and not looks.empty and digest in set(looks["weights_hash"]):
         return
     look = {
         "when": datetime.now(UTC).isoformat(timespec="minutes"),

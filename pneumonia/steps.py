@@ -10,6 +10,7 @@ import pandas as pd
 from .attribution import attribute
 from .catalog import build_catalog, select_used
 from .config import Run
+from .decision import compute_decision_curve, compute_per_1000
 from .evaluation import (
     FINAL_MODEL_RULE,
     choose_final_model,
@@ -17,6 +18,7 @@ from .evaluation import (
     compute_metrics,
 )
 from .prediction import predict_all
+from .published_comparison import compare_published, compute_power
 from .results import (
     check_hashes,
     name_final_model,
@@ -26,6 +28,7 @@ from .results import (
     write_run_record,
     write_table,
 )
+from .subgroups import compute_subgroups
 from .training import collect_history, collect_training, say_now, train_all
 
 
@@ -71,3 +74,13 @@ def make_metrics(run: Run) -> None:
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)
     name_final_model(run, final, FINAL_MODEL_RULE)
+    make_consequences(run, predictions, final)
+
+
+def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
+    """What else follows from predictions.csv: the tables results.FOLLOWING, each in its file."""
+    write_table(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
+    write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
+    write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
+    write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
+    write_table(run, "power", compute_power(predictions, final, run.bootstrap_draws))

@@ -16,6 +16,7 @@ from pneumonia import steps
 from pneumonia.catalog import build_catalog, hash_catalog
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.results import (
+    FOLLOWING,
     TABLES,
     check_hashes,
     load_results,
@@ -61,9 +62,9 @@ def contents(run: Run) -> dict[str, bytes]:
 
 def test_every_table_has_the_same_bytes_after_a_round_trip(finished):
     before = contents(finished)
-    assert set(before) == {f"{name}.csv" for name in TABLES} | {"run.json"}
+    assert set(before) == {f"{name}.csv" for name in TABLES} | {f"{name}.csv" for name in FOLLOWING} | {"run.json"}
     copy = replace(finished, home=finished.home / "copy")
-    for name in TABLES:
+    for name in (*TABLES, *FOLLOWING):
         write_table(copy, name, read_table(finished, name))
     assert contents(copy) == {name: data for name, data in before.items() if name != "run.json"}
 
