@@ -210,7 +210,14 @@ def simulated_run(data: Path | None) -> Run:
     """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated."""
     home = ROOT / "build" / "simulated"
     small = tuple(
-        replace(config, image_size=min(config.image_size, 48), epochs=min(config.epochs, 8), batch_size=16, seeds=())
+        replace(
+            config,
+            image_size=min(config.image_size, 48),
+            epochs=min(config.epochs, 4 if config.pretrained else 8),
+            batch_size=16,
+            seeds=(),
+            pretrained=False,  # nothing is fetched for it
+        )
         for config in MODEL_SERIES
     )
     return Run("simulated", data, home=home, cache=home / "cache", models=small, bootstrap_draws=200)

@@ -17,14 +17,17 @@ from .evaluation import (
     compare_models,
     compute_metrics,
 )
+from .operating import compute_operating_points
 from .prediction import predict_all
 from .published_comparison import compare_published, compute_power
 from .results import (
     check_hashes,
+    is_current,
     name_final_model,
     read_run_record,
     read_table,
     record_test_look,
+    write_measured,
     write_run_record,
     write_table,
 )
@@ -60,8 +63,13 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
 
 
 def make_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> None:
-    """What moves each network on validation radiographs -> attribution.csv. The test split is not scored."""
-    write_table(run, "attribution", attribute(run, catalog, swap))
+    """What moves each network on validation radiographs -> attribution.csv, unless it is there for these weights.
+
+    The test split is not scored. Args: swap: see attribution.load_encoding_swap; it is measured whenever it is given.
+    """
+    record = read_run_record(run)
+    if swap or not is_current(run, record, "attribution"):
+        write_measured(run, "attribution", attribute(run, catalog, swap), record["weights_hash"])
 
 
 def make_metrics(run: Run) -> None:
@@ -80,6 +88,7 @@ def make_metrics(run: Run) -> None:
 def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
     """What else follows from predictions.csv: the tables results.FOLLOWING, each in its file."""
     write_table(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
+    write_table(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
     write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
     write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
     write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))

@@ -10,7 +10,7 @@ from IPython.display import HTML, Image, Markdown
 from .catalog import summarise
 from .config import OFFICIAL_SPLITS, Run
 from .facts import build_facts, fill
-from .figures import FIGURES, draw_figure
+from .figures import FIGURES, can_be_drawn, draw_figure
 from .report import build_tables
 from .results import Results, load_results
 from .splits import count_shared_bare_numbers
@@ -31,8 +31,10 @@ class Story:
         """Prose with {key} placeholders filled from the result files. PneumoniaError for a key that is not there."""
         return Markdown(self._marked(fill(text, self.facts)))
 
-    def figure(self, stem: str) -> Image:
-        """Draw images/<stem>.png and show it."""
+    def figure(self, stem: str) -> Image | Markdown:
+        """Draw images/<stem>.png and show it; say so when what it shows was not measured in this run."""
+        if not can_be_drawn(self.results, stem):
+            return Markdown(self._marked(f"*{FIGURES[stem].alt}: not measured in this run.*"))
         return Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:

@@ -13,6 +13,7 @@ import matplotlib.figure
 
 from ..config import PneumoniaError
 from ..results import Results
+from .ablation import draw_ablation
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
@@ -33,6 +34,7 @@ class Figure:
     function: Callable[[Results], matplotlib.figure.Figure]
     needs_radiographs: bool
     alt: str
+    table: str = ""  # of results.MEASURED, without which it is not drawn
 
 
 FIGURES: dict[str, Figure] = {
@@ -47,7 +49,16 @@ FIGURES: dict[str, Figure] = {
     "augmented_batch": Figure(draw_augmented_batch, True, "Train radiographs, each beside its augmented versions"),
     "twins": Figure(draw_twins, True, "Two validation radiographs, each beside its altered twins"),
     "suspects": Figure(
-        draw_suspects, False, "Table: ROC AUC and specificity of each network on validation and on each of its twins"
+        draw_suspects,
+        False,
+        "Table: ROC AUC and specificity of each network on validation and on altered copies of it",
+        table="attribution",
+    ),
+    "ablation": Figure(
+        draw_ablation,
+        False,
+        "Dots: ROC AUC and test accuracy of one network as cures are added and exchanged",
+        table="ablation",
     ),
     "learning_curves": Figure(
         draw_learning_curves, False, "Curves: loss and accuracy on train and validation per epoch, for each network"
@@ -98,6 +109,14 @@ def draw_figure(results: Results, stem: str) -> Path:
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
-    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
+    """Write every figure that can be drawn, or only those that need neither radiographs nor weights.
+
+    The files of the others stay as they are, also where a table was not measured (of simulated radiographs, mostly).
+    """
     stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
-    return [draw_figure(results, stem) for stem in stems]
+    return [draw_figure(results, stem) for stem in stems if can_be_drawn(results, stem)]
+
+
+def can_be_drawn(results: Results, stem: str) -> bool:
+    """Whether the table that a figure needs was measured."""
+    return FIGURES[stem].table in ("", *results.measured)
