@@ -107,9 +107,10 @@ def tabulate_published(results: Results, facts: Facts) -> Table:
     rows = [[NOTHING if cell == "" else cell for cell in published] for published in PUBLISHED]
     metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
     seeds = facts["training.final.seeds"]
+    pretrained = "ImageNet" if results.run.model(results.final_model).pretrained else "no"
     for suffix, what in (("", f"mean of {seeds} seeds"), (".ensemble", f"ensemble of {seeds}")):
         values = [facts[f"final.test.{metric}{suffix}"].removesuffix(" %") for metric in metrics]
-        rows.append([f"**{facts['final.title']}, {what}**", "no", *values, "validation and its twins"])
+        rows.append([f"**{facts['final.title']}, {what}**", pretrained, *values, "validation and its twins"])
     head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
     return head, rows
 
