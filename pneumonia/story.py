@@ -32,14 +32,9 @@ class Story:
         return Markdown(self._marked(fill(text, self.facts)))
 
     def figure(self, stem: str, finding: str = "") -> Image | Markdown:
-        """Draw images/<stem>.png and show it, and below it the `finding`, prose as in `say`.
-
-        Says so, and nothing else, when what the figure shows was not measured in this run.
-        """
-        if not can_be_drawn(self.results, stem):
-            return Markdown(self._marked(f"*{FIGURES[stem].alt}: not measured in this run.*"))
+        """Draw images/<stem>.png and show it, below it the `finding`: prose as in `say`, if it was measured."""
         image = Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
-        return self._with_finding(image, finding)
+        return self._with_finding(image, finding if can_be_drawn(self.results, stem) else "")
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:
         """A small table, whole numbers with their thousands parted; the tables of a simulated run say so."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib.figure
 
 from ..config import PneumoniaError
-from ..results import Results
+from ..results import MEASURED, Results
 from .ablation import draw_ablation
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
@@ -20,7 +20,7 @@ from .curves import draw_learning_curves, draw_roc_pr
 from .mistakes import draw_gradcam, draw_worst_mistakes
 from .probabilities import draw_calibration, draw_threshold_curve
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
-from .style import mark_simulated, use_style, write_png
+from .style import mark_simulated, new_figure, use_style, write_png
 from .suspects import draw_suspects
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
@@ -34,7 +34,7 @@ class Figure:
     function: Callable[[Results], matplotlib.figure.Figure]
     needs_radiographs: bool
     alt: str
-    table: str = ""  # of results.MEASURED, without which it is not drawn
+    table: str = ""  # of results.MEASURED; without it a placeholder is drawn
 
 
 FIGURES: dict[str, Figure] = {
@@ -94,10 +94,17 @@ def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
     if stem not in FIGURES:
         raise PneumoniaError(f"unknown figure '{stem}'; known: {', '.join(FIGURES)}")
     with use_style():
-        figure = FIGURES[stem].function(results)
+        figure = FIGURES[stem].function(results) if can_be_drawn(results, stem) else draw_placeholder(stem)
         if results.run.is_simulated:
             mark_simulated(figure)
     return figure
+
+
+def draw_placeholder(stem: str) -> matplotlib.figure.Figure:
+    """Stands where a figure would be whose table was not measured in this run, and says how to measure it."""
+    table = FIGURES[stem].table
+    title = f"{stem}: not measured in this run"
+    return new_figure(title, f"`python -m pneumonia {MEASURED[table]}` makes results/{table}.csv.", height=2.0)
 
 
 def draw_figure(results: Results, stem: str) -> Path:
@@ -109,12 +116,9 @@ def draw_figure(results: Results, stem: str) -> Path:
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
-    """Write every figure that can be drawn, or only those that need neither radiographs nor weights.
-
-    The files of the others stay as they are, also where a table was not measured (of simulated radiographs, mostly).
-    """
+    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
     stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
-    return [draw_figure(results, stem) for stem in stems if can_be_drawn(results, stem)]
+    return [draw_figure(results, stem) for stem in stems]
 
 
 def can_be_drawn(results: Results, stem: str) -> bool:
