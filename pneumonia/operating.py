@@ -118,11 +118,12 @@ def _measure(scores: SplitScores, band: Band, weights: np.ndarray) -> list[tuple
 
 
 def _measure_referral(y_true: np.ndarray, y_prob: np.ndarray, band: Band, weights: np.ndarray) -> dict:
-    """The share referred, and how the rest is called, for each row of weights (draws, n)."""
-    called = ~refers(y_prob, band)
-    kept = threshold_metrics(y_true[called], y_prob[called], band.high, weights[:, called])
-    referred = 1 - weights[:, called].sum(axis=1) / weights.sum(axis=1)
-    return {"referred": referred} | {name: kept[name] for name in REFERRAL_METRICS[1:]}
+    """The share referred, and how the rest is called, for each row of weights (draws, n); nan where no one is left."""
+    called, right = ~refers(y_prob, band), apply_threshold(y_prob, band.high) == (y_true == 1)
+    groups = {"accuracy": called, "sensitivity": called & (y_true == 1), "specificity": called & (y_true == 0)}
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
+        shares = {name: weights @ (group & right) / (weights @ group) for name, group in groups.items()}
+    return {"referred": 1 - weights @ called / weights.sum(axis=1)} | shares
 
 
 def refers(y_prob: ArrayLike, band: Band) -> np.ndarray:
