@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import matplotlib as mpl
 import numpy as np
@@ -16,10 +16,12 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
 from tiny import shrink
 
+from pneumonia.attribution import COLUMNS
 from pneumonia.catalog import build_catalog, select_used
-from pneumonia.config import PneumoniaError, real_run, simulated_run
+from pneumonia.config import ABLATION, PneumoniaError, real_run, simulated_run
 from pneumonia.evaluation import compute_metrics
 from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.figures.ablation import compute_ablation
 from pneumonia.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
 from pneumonia.figures.counts import compute_class_counts, compute_interval_width
 from pneumonia.figures.curves import compute_final_gaps, compute_learning_curves
@@ -28,6 +30,7 @@ from pneumonia.figures.probabilities import compute_reliability, compute_thresho
 from pneumonia.figures.radiographs import compute_mean_images, pick_patients
 from pneumonia.figures.scores import compute_counts, compute_ensemble
 from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
+from pneumonia.figures.suspects import compute_suspects, describe_swap, find_culprit
 from pneumonia.generators import load_pixels
 from pneumonia.metrics import ece, threshold_metrics
 from pneumonia.models import build_model
@@ -37,7 +40,7 @@ from pneumonia.twins import ALL_TWINS as TWINS
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
-    "learning_curves",
+    *("ablation", "learning_curves"),
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
 ]
@@ -60,7 +63,18 @@ def results(clean_tree, tmp_path_factory) -> Results:
     write_weights(run)
     empty = pd.DataFrame()
     metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
-    return Results(run, record, catalog, make_history(run), empty, predictions, metrics, empty, empty)
+    cnns = [config.name for config in run.models if config.is_cnn]
+    measured = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
+    return Results(run, record, catalog, make_history(run), empty, predictions, metrics, empty, empty, measured)
+
+
+def make_changes(models: list[str]) -> pd.DataFrame:
+    """Made-up values of every metric for every change, as attribution.csv and ablation.csv have them."""
+    rng, metrics = np.random.default_rng(3), ("roc_auc", "accuracy", "sensitivity", "specificity")
+    keys = product(models, (0, 1), ("validation", *TWINS, "control", "border", "centre", "test"), metrics)
+    rows = [(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys]
+    rows += [(model, 0, "encoding_swap", "logit_change_normal", -0.25, 10) for model in models]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make_predictions(run, used) -> pd.DataFrame:
@@ -480,3 +494,33 @@ def test_long_names_lose_their_middle():
 
 def test_figures_are_drawn_without_a_screen(built):
     assert all(isinstance(figure.canvas, FigureCanvasAgg) for figure in built.values())
+
+
+def test_suspects_are_means_over_seeds_and_the_culprit_is_one_change(results):
+    table = compute_suspects(results.table("attribution"), "roc_auc")
+    rows = results.table("attribution").query("model == 'deep_cnn' and change == 'tones' and metric == 'roc_auc'")
+    assert table.loc["deep_cnn", "tones"] == pytest.approx(rows["value"].mean())
+    made = pd.DataFrame({"validation": [0.9, 0.9], "tones": [0.8, 0.7], "control": [0.1, 0.2], "exchange": [0.1, 0.2]})
+    assert find_culprit(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
+
+
+def test_swap_is_told_by_its_largest_mean_and_left_out_when_it_was_not_measured(results):
+    measured = results.table("attribution")
+    assert "changes by 0.250" in describe_swap(measured)
+    assert describe_swap(measured[measured["change"] != "encoding_swap"]) == ""
+
+
+def test_ablation_names_the_worst_twin_but_never_the_control(results):
+    table = results.table("ablation").copy()
+    of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
+    table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
+    table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
+    row = compute_ablation(table).loc["ablation_none"]
+    assert (row["worst"], row["twins"]) == ("noise", pytest.approx(0.02))
+
+
+def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):
+    figure = build_figure(replace(results, measured={}), "ablation")
+    texts = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+    assert "not measured in this run" in texts
+    assert "python -m pneumonia ablation" in texts

@@ -49,7 +49,7 @@ def plot_ranking(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([min(values), max(values)], [height] * 2, color=BLUE, linewidth=3, alpha=0.35, zorder=2)
         for split, value in zip(("validation", "twins", "test"), values, strict=True):
             ax.plot(value, height, color=ORANGE if split == "test" else BLUE, zorder=3, **SPLIT_MARKS[split])
-        ax.text(row["twins"], height - 0.22, row["worst"], ha="center", va="bottom", size=10)
+        ax.text(row["twins"], height - 0.22, row["worst"], ha="center", va="bottom", size=11)
     return ax
 
 
@@ -58,11 +58,11 @@ def plot_accuracy(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = own_axes(ax)
     for height, (_, row) in enumerate(table.iterrows()):
         ax.plot(100 * row["accuracy"], height, "o", color=ORANGE, markersize=8)
-        ax.plot([100 * seed for seed in row["seeds"]], [height] * len(row["seeds"]), "|", color="black", markersize=10)
+        ax.plot([100 * seed for seed in row["seeds"]], [height] * len(row["seeds"]), "|", color="black", markersize=11)
         ax.text(100 * row["accuracy"], height - 0.2, f"{100 * row['accuracy']:.1f}", ha="center", va="bottom", size=11)
         rates = f"{100 * row['sensitivity']:.0f} / {100 * row['specificity']:.0f}"
         ax.annotate(rates, (1.02, height), xycoords=("axes fraction", "data"), va="center", size=11)
-    ax.annotate("recall /\nspecificity", (1.02, 1.01), xycoords="axes fraction", va="bottom", size=10)
+    ax.annotate("recall /\nspecificity", (1.02, 1.01), xycoords="axes fraction", va="bottom", size=11)
     return ax
 
 
@@ -77,7 +77,7 @@ def draw_ablation(results: Results) -> Figure:
         "The network of Robust CNN in small: 96 px, 12 epochs, 3 seeds (ticks). Above: cures added one by one; below: "
         "changes of the recipe. The test split was scored once, for all rows together; no row was chosen by it."
     )
-    figure = new_figure(title, note, height=2.4 + 0.42 * len(table))
+    figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
     plot_ranking(table, left).set(xlabel="ROC AUC", title="ranking")
     plot_accuracy(table, right).set(xlabel="accuracy on test (% of radiographs)", title="calls at 0.5")

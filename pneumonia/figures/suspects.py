@@ -44,6 +44,8 @@ def plot_suspects(table: pd.DataFrame, specificity: pd.DataFrame, ax: Axes | Non
         ax.text(column, row + 0.06, below, ha="center", va="top", size=11, color=colour)
     ax.set_xticks(range(len(table.columns)), table.columns, size=12)
     ax.xaxis.tick_top()
+    ax.set_xlabel("validation radiographs as they are, and altered", labelpad=8)
+    ax.xaxis.set_label_position("top")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
