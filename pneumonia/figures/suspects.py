@@ -22,7 +22,7 @@ def compute_suspects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A metric of attribution.csv or ablation.csv, mean over seeds: index network, columns the changes."""
     rows = table[table["metric"] == metric]
     means = rows.pivot_table(index="model", columns="change", values="value", aggfunc="mean", sort=False)
-    return means[[name for name in (*ORDER, *MASKS, "encoding_swap", "test") if name in means]]
+    return means[[name for name in (*ORDER, *MASKS) if name in means]]
 
 
 def find_culprit(table: pd.DataFrame) -> tuple[str, str]:
