@@ -47,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         step = add_step(steps, name, function, text)
         step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
+    add_step(
+        steps, "transfer", run_transfer, "train a network of keras.applications to compare -> build/transfer/"
+    )
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
     add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
@@ -109,6 +112,18 @@ def run_ablation(options: argparse.Namespace) -> None:
 
     run = open_for(options)
     make_ablation(run, make_catalog(run), options.encoding_swap)
+
+
+def run_transfer(options: argparse.Namespace) -> None:
+    from .ablation import describe_transfer
+    from .config import application_run
+    from .steps import make_catalog
+    from .training import train_all
+
+    run = open_for(options)
+    catalog, transfer = make_catalog(run), application_run(run.data)
+    train_all(transfer, catalog)
+    print(describe_transfer(transfer, catalog).to_string())
 
 
 def run_figures(options: argparse.Namespace) -> None:
