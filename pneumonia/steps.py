@@ -15,17 +15,22 @@ from .evaluation import (
     compare_models,
     compute_metrics,
 )
+from .masking import compute_masking
 from .prediction import predict_all
 from .published_comparison import compare_published, compute_power
+from .records import load_record
 from .results import (
     check_hashes,
+    is_current,
     name_final_model,
     read_run_record,
     read_table,
     record_test_look,
+    write_measured,
     write_run_record,
     write_table,
 )
+from .robustness import compute_robustness
 from .subgroups import compute_subgroups
 from .training import collect_history, collect_training, say_now, train_all
 
@@ -77,3 +82,24 @@ def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
     write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
     write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
     write_table(run, "power", compute_power(predictions, final, run.bootstrap_draws))
+
+
+MEASUREMENTS = {  # of the trained series: table -> (how it is made, why the test split is looked at)
+    "robustness": (compute_robustness, "robustness: the test split corrupted and resampled, models as they were"),
+    "masking": (compute_masking, "masking: the test split with parts painted over, models as they were"),
+}
+
+
+def make_measurement(run: Run, name: str, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+    """Make one of MEASUREMENTS, unless it is there for these very weights; each is one look at the test split."""
+    record, catalog = read_run_record(run), read_table(run, "catalog")
+    check_hashes(run, record, catalog)
+    if is_current(run, record, name):
+        say(f"{name}.csv is of these weights already")
+        return read_table(run, name)
+    compute, why = MEASUREMENTS[name]
+    table = compute(run, catalog)
+    members = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
+    record_test_look(run, members, why, once=False)
+    write_measured(run, name, table, record["weights_hash"])
+    return read_table(run, name)
