@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 
@@ -90,15 +91,22 @@ MEASUREMENTS = {  # of the trained series: table -> (how it is made, why the tes
 }
 
 
-def make_measurement(run: Run, name: str, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Make one of MEASUREMENTS, unless it is there for these very weights; each is one look at the test split."""
+def make_measurement(run: Run, name: str, others: int = 99, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+    """Make one of MEASUREMENTS, unless it is there for these very weights; each is one look at the test split.
+
+    Args: others: at most this many seeds of every model but the final one; the table says how many there were.
+    """
     record, catalog = read_run_record(run), read_table(run, "catalog")
     check_hashes(run, record, catalog)
     if is_current(run, record, name):
         say(f"{name}.csv is of these weights already")
         return read_table(run, name)
     compute, why = MEASUREMENTS[name]
-    table = compute(run, catalog)
+    fewer = tuple(
+        config if config.name == record["final_model"] else replace(config, seeds=run.seeds_of(config)[:others])
+        for config in run.models
+    )
+    table = compute(replace(run, models=fewer), catalog)
     members = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
     record_test_look(run, members, why, once=False)
     write_measured(run, name, table, record["weights_hash"])
