@@ -135,6 +135,13 @@ def run_measurement(options: argparse.Namespace) -> None:
     print(f"results/{options.table}.csv: {len(table)} rows")
 
 
+def run_study(options: argparse.Namespace) -> None:
+    from .steps import make_study
+
+    table = make_study(open_for(options), options.table)
+    print(f"results/{options.table}.csv: {len(table)} rows")
+
+
 def run_evaluate_folder(options: argparse.Namespace) -> None:
     """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
     from dataclasses import replace

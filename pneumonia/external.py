@@ -200,6 +200,6 @@ def describe_recalibration(table: pd.DataFrame) -> str:
         return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing that could be told from chance."
     most = " (the most that were tried)" if enough == losses.index[-1] else ""
     return (
-        f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls from "
-        f"{losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
+        f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "
+        f"from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
     )

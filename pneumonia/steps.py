@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from .catalog import build_catalog, select_used
+from .catalog import build_catalog, hash_catalog, select_used
 from .config import Run
 from .decision import compute_decision_curve, compute_per_1000
 from .evaluation import (
@@ -16,7 +16,9 @@ from .evaluation import (
     compare_models,
     compute_metrics,
 )
+from .learning_curve import compute_learning_curve, curve_run
 from .masking import compute_masking
+from .pareto import compute_pareto, pareto_run
 from .prediction import predict_all
 from .published_comparison import compare_published, compute_power
 from .records import load_record
@@ -33,6 +35,7 @@ from .results import (
 )
 from .robustness import compute_robustness
 from .subgroups import compute_subgroups
+from .three_class import compute_three_class, three_class_run
 from .training import collect_history, collect_training, say_now, train_all
 
 
@@ -110,4 +113,30 @@ def make_measurement(run: Run, name: str, others: int = 99, say: Callable[[str],
     members = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
     record_test_look(run, members, why, once=False)
     write_measured(run, name, table, record["weights_hash"])
+    return read_table(run, name)
+
+
+STUDIES = {  # trainings of their own, in build/: table -> (their run, how it is made, why the test split is looked at)
+    "learning_curve": (
+        curve_run,
+        compute_learning_curve,
+        "learning curve: small networks, 5 to 100 % of the patients",
+    ),
+    "pareto": (pareto_run, compute_pareto, "pareto: small networks of several widths, sizes and epochs"),
+    "three_class": (three_class_run, compute_three_class, "three outputs (normal, bacterial, viral) beside one"),
+}
+
+
+def make_study(run: Run, name: str, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+    """Train and score one of STUDIES, unless it is there for these radiographs; each is one look at the test split."""
+    record, catalog = read_run_record(run), read_table(run, "catalog")
+    if is_current(run, record, name):
+        say(f"{name}.csv is of these radiographs already; delete it to make it again")
+        return read_table(run, name)
+    build_run, compute, why = STUDIES[name]
+    study = build_run(run)
+    table = compute(study, catalog, say=say)
+    members = [load_record(study, config, seed) for config in study.models for seed in study.seeds_of(config)]
+    record_test_look(run, members, why, once=False)
+    write_measured(run, name, table, hash_catalog(catalog))
     return read_table(run, name)

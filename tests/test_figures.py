@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from measured import LAW, make_measured
 from PIL import Image
 from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
@@ -19,7 +20,15 @@ from tiny import shrink
 from pneumonia.catalog import build_catalog, select_used
 from pneumonia.config import PneumoniaError, real_run, simulated_run
 from pneumonia.evaluation import compute_metrics
-from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.figures import (
+    CHART_BYTES,
+    FIGURES,
+    MEASURED_BYTES,
+    RADIOGRAPH_BYTES,
+    build_figure,
+    draw_all,
+    draw_figure,
+)
 from pneumonia.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
 from pneumonia.figures.counts import compute_class_counts, compute_interval_width
 from pneumonia.figures.curves import compute_final_gaps, compute_learning_curves
@@ -27,8 +36,11 @@ from pneumonia.figures.mistakes import compute_border_share, compute_outcomes, c
 from pneumonia.figures.probabilities import compute_reliability, compute_threshold_curve
 from pneumonia.figures.radiographs import compute_mean_images, pick_patients
 from pneumonia.figures.scores import compute_counts, compute_ensemble
+from pneumonia.figures.stress import MASK_TITLES, compute_heat, compute_masks
+from pneumonia.figures.studies import describe_next_point
 from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
 from pneumonia.generators import load_pixels
+from pneumonia.learning_curve import extrapolate
 from pneumonia.metrics import ece, threshold_metrics
 from pneumonia.models import build_model
 from pneumonia.records import hash_file, record_path, weights_path
@@ -40,6 +52,8 @@ STEMS = [
     "learning_curves",
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
+    *("subgroups", "published", "per_1000", "decision_curve", "robustness", "masking"),
+    *("more_data", "pareto", "three_class"),
 ]
 PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
 CHARTS = [stem for stem in STEMS if stem not in PANELS]
@@ -59,8 +73,10 @@ def results(clean_tree, tmp_path_factory) -> Results:
     predictions = make_predictions(run, select_used(catalog))
     write_weights(run)
     empty = pd.DataFrame()
+    costs = [{"model": config.name, "cpu_seconds": 60.0 + 9 * len(config.name)} for config in models]
     metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
-    return Results(run, record, catalog, make_history(run), empty, predictions, metrics, empty, empty)
+    measured, training = make_measured(run, predictions, FINAL), pd.DataFrame(costs)
+    return Results(run, record, catalog, make_history(run), training, predictions, metrics, empty, empty, measured)
 
 
 def make_predictions(run, used) -> pd.DataFrame:
@@ -185,11 +201,14 @@ def test_files_are_small_palettes_without_metadata(stem, drawn):
         colours = image.convert("RGB").getcolors(256)
     assert colours is not None and len(colours) > 20
     assert max(count for count, _ in colours) < 0.95 * image.width * image.height  # not an empty sheet
-    assert drawn[stem].stat().st_size < (RADIOGRAPH_BYTES if stem in PANELS else CHART_BYTES)
+    limit = RADIOGRAPH_BYTES if stem in PANELS else MEASURED_BYTES if FIGURES[stem].table else CHART_BYTES
+    assert drawn[stem].stat().st_size < limit
 
 
 def test_all_files_together_can_be_embedded_in_the_notebook():
-    assert len(PANELS) * RADIOGRAPH_BYTES + len(CHARTS) * CHART_BYTES < 2_200_000
+    measured = [stem for stem in CHARTS if FIGURES[stem].table]
+    charts = CHART_BYTES * (len(CHARTS) - len(measured)) + MEASURED_BYTES * len(measured)
+    assert len(PANELS) * RADIOGRAPH_BYTES + charts < 2_500_000
 
 
 @pytest.mark.parametrize("stem", sorted(PANELS))
@@ -480,3 +499,42 @@ def test_long_names_lose_their_middle():
 
 def test_figures_are_drawn_without_a_screen(built):
     assert all(isinstance(figure.canvas, FigureCanvasAgg) for figure in built.values())
+
+
+# --- figures of what was measured besides -------------------------------------------------------------------------
+
+
+def test_what_was_not_measured_is_left_out_and_said(results, tmp_path):
+    run = replace(results.run, home=tmp_path)
+    paths = draw_all(replace(results, run=run, measured={"power": pd.DataFrame()}), with_radiographs=False)
+    assert [path.stem for path in paths] == [stem for stem in CHARTS if not FIGURES[stem].table]
+    with pytest.raises(PneumoniaError, match="robustness.csv: missing or out of date; run `python -m pneumonia robus"):
+        build_figure(replace(results, measured={}), "robustness")
+
+
+def test_the_heat_map_shows_means_over_severities_and_the_title_the_worst(results):
+    table = results.table("robustness")
+    heat = compute_heat(table)
+    rows = table.query("model == @FINAL and condition == 'blur' and metric == 'accuracy'")
+    assert heat.loc[FINAL, "blur"] == pytest.approx(rows["value"].mean())
+    assert heat.shape == (len(heat), 16) and compute_heat(table, FINAL).shape == (5, 16)
+    assert "vignetting is worst" in title_of_figure(build_figure(results, "robustness"))
+
+
+def test_the_data_curve_speaks_of_what_the_law_says(results):
+    law = extrapolate(results.table("learning_curve"))
+    assert law["exponent"][0] == pytest.approx(LAW[2], rel=0.4)
+    assert "no number" in describe_next_point(law | {"next_point": (1e4, 9e3, np.inf)}, 3000)
+    assert describe_next_point(law | {"next_point": (np.inf,) * 3}, 3000).startswith("by the fitted law no number")
+    assert describe_next_point(law | {"next_point": (np.nan,) * 3}, 3000) == "no power law fits"
+    title = title_of_figure(build_figure(results, "more_data"))
+    assert "From 150 to 3,000 patients" in title
+
+
+def test_calls_per_1000_are_those_of_the_table(results):
+    rows = results.table("per_1000").query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")
+    assert f"miss {rows.loc['missed', 'value']:.0f} of 300" in title_of_figure(build_figure(results, "per_1000"))
+
+
+def test_masks_are_shown_in_their_order(results):
+    assert list(compute_masks(results.table("masking"), "roc_auc").columns) == list(MASK_TITLES)

@@ -16,14 +16,17 @@ from ..results import Results
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
+from .hospital import draw_decision_curve, draw_per_1000, draw_published, draw_subgroups
 from .mistakes import draw_gradcam, draw_worst_mistakes
 from .probabilities import draw_calibration, draw_threshold_curve
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
+from .stress import draw_masking, draw_robustness
+from .studies import draw_more_data, draw_pareto, draw_three_class
 from .style import mark_simulated, use_style, write_png
 from .suspects import draw_suspects
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
-CHART_BYTES, RADIOGRAPH_BYTES = 59_000, 268_000
+CHART_BYTES, RADIOGRAPH_BYTES, MEASURED_BYTES = 59_000, 268_000, 90_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Figure:
     function: Callable[[Results], matplotlib.figure.Figure]
     needs_radiographs: bool
     alt: str
+    table: str = ""  # which of results.MEASURED it is drawn from, if any; without it the figure is left out
 
 
 FIGURES: dict[str, Figure] = {
@@ -72,6 +76,27 @@ FIGURES: dict[str, Figure] = {
         draw_gradcam, True, "Test radiographs the final model got right and wrong, with maps of where it looked"
     ),
     "worst_mistakes": Figure(draw_worst_mistakes, True, "The test radiographs on which the final model was most wrong"),
+    "subgroups": Figure(
+        draw_subgroups, False, "Dots: sensitivity per kind of pneumonia, specificity per normal series", "subgroups"
+    ),
+    "published": Figure(
+        draw_published, False, "Dots: published accuracies beside the final model's interval", "published_comparisons"
+    ),
+    "per_1000": Figure(
+        draw_per_1000, False, "Dots: missed, needlessly treated and referred children per 1,000", "per_1000"
+    ),
+    "decision_curve": Figure(
+        draw_decision_curve, False, "Curves: net benefit of the model, treat-all and treat-none", "decision_curve"
+    ),
+    "robustness": Figure(
+        draw_robustness, False, "Heat map: accuracy of every model under sixteen corruptions", "robustness"
+    ),
+    "masking": Figure(draw_masking, False, "Table: ROC AUC of every model with parts of the film hidden", "masking"),
+    "more_data": Figure(draw_more_data, False, "Curves: error against patients, with a power law", "learning_curve"),
+    "pareto": Figure(draw_pareto, False, "Dots: accuracy against CPU minutes, with the front", "pareto"),
+    "three_class": Figure(
+        draw_three_class, False, "Confusion of normal, bacterial and viral; accuracy beside two outputs", "three_class"
+    ),
 }
 
 
@@ -92,12 +117,21 @@ def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
 def draw_figure(results: Results, stem: str) -> Path:
     """Write images/<stem>.png; the same results give the same bytes. Returns its path; raises as `build_figure`."""
     figure = build_figure(results, stem)
-    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
+    chart_limit = MEASURED_BYTES if FIGURES[stem].table else CHART_BYTES
+    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else chart_limit
     with use_style():
         return write_png(figure, results.run.images_dir / f"{stem}.png", limit)
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
-    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
-    stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
+    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are.
+
+    A figure of a measurement that has not been made for these weights is left out.
+    """
+    at_hand = {"", *results.measured}
+    stems = [
+        stem
+        for stem, figure in FIGURES.items()
+        if (with_radiographs or not figure.needs_radiographs) and figure.table in at_hand
+    ]
     return [draw_figure(results, stem) for stem in stems]
