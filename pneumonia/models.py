@@ -70,6 +70,16 @@ def build_deep_cnn(config: ModelConfig, widths: tuple[int, ...] = (32, 64, 128, 
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="pneumonia")(x), name=config.name)
 
 
+def build_half_cnn(config: ModelConfig) -> keras.Model:
+    """The deep CNN at half its width."""
+    return build_deep_cnn(config, widths=(16, 32, 64, 96))
+
+
+def build_wide_cnn(config: ModelConfig) -> keras.Model:
+    """The deep CNN at one and a half times its width."""
+    return build_deep_cnn(config, widths=(48, 96, 192, 288))
+
+
 def _convolve(x, width: int, kernel: int = 3, stride: int = 1, activate: bool = True):
     x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
@@ -109,6 +119,7 @@ BUILDERS = {
     for builder in (
         *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
         *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0, build_mobilenet_v2),
+        *(build_half_cnn, build_wide_cnn),
     )
 }
 PRETRAINED = {  # builder -> what fills it with ImageNet weights, or says why it cannot
