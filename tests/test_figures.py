@@ -206,9 +206,9 @@ def test_files_are_small_palettes_without_metadata(stem, drawn):
 
 
 def test_all_files_together_can_be_embedded_in_the_notebook():
-    measured = [stem for stem in CHARTS if FIGURES[stem].table]
-    charts = CHART_BYTES * (len(CHARTS) - len(measured)) + MEASURED_BYTES * len(measured)
-    assert len(PANELS) * RADIOGRAPH_BYTES + charts < 2_500_000
+    """Those of a measurement are for the slides; what the notebook takes of them, its own test weighs."""
+    plain = [stem for stem in CHARTS if not FIGURES[stem].table]
+    assert len(PANELS) * RADIOGRAPH_BYTES + len(plain) * CHART_BYTES < 2_200_000
 
 
 @pytest.mark.parametrize("stem", sorted(PANELS))
