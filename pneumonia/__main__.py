@@ -41,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
     add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, results/metrics.csv")
+    for name, function, text in (
+        ("attribute", run_attribute, "measure what moves each network -> results/attribution.csv"),
+        ("ablation", run_ablation, "train and measure the cures one at a time -> results/ablation.csv"),
+    ):
+        step = add_step(steps, name, function, text)
+        step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
+    add_step(steps, "transfer", run_transfer, "train a network of keras.applications to compare -> build/transfer/")
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
     add_measurements(steps)
@@ -57,6 +64,15 @@ def add_measurements(steps) -> None:
         step = add_step(steps, name, run_measurement, text)
         step.set_defaults(table=name)
         step.add_argument("--seeds", type=int, default=99, help="at most so many seeds of all but the final model")
+    for name, text in (
+        (
+            "learning-curve",
+            "train on a twentieth to all of the patients -> results/learning_curve.csv (a look at test)",
+        ),
+        ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
+        ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
+    ):
+        add_step(steps, name, run_study, text).set_defaults(table=name.replace("-", "_"))
     folder = add_step(
         steps, "evaluate-folder", run_evaluate_folder, "the final model on another hospital's radiographs"
     )
@@ -105,6 +121,33 @@ def run_evaluate(options: argparse.Namespace) -> None:
     catalog = make_catalog(run)
     make_predictions(run, catalog, make_models(run, catalog), why=LOOK)
     make_metrics(run)
+
+
+def run_attribute(options: argparse.Namespace) -> None:
+    from .steps import make_attribution, make_catalog
+
+    run = open_for(options)
+    make_attribution(run, make_catalog(run), options.encoding_swap)
+
+
+def run_ablation(options: argparse.Namespace) -> None:
+    from .ablation import make_ablation
+    from .steps import make_catalog
+
+    run = open_for(options)
+    make_ablation(run, make_catalog(run), options.encoding_swap)
+
+
+def run_transfer(options: argparse.Namespace) -> None:
+    from .ablation import describe_transfer
+    from .config import application_run
+    from .steps import make_catalog
+    from .training import train_all
+
+    run = open_for(options)
+    catalog, transfer = make_catalog(run), application_run(run.data)
+    train_all(transfer, catalog)
+    print(describe_transfer(transfer, catalog).to_string())
 
 
 def run_figures(options: argparse.Namespace) -> None:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from .config import PneumoniaError
 from .evaluation import DECIMALS, SplitScores, load_scores
-from .metrics import bootstrap_weights, check_scores, percentile_interval, threshold_metrics
+from .metrics import bootstrap_weights, percentile_interval, threshold_metrics
+from .operating import REFERENCE_PREVALENCE, choose_operating_points, rebase
 
 CHILDREN = 1000
 PREVALENCES = (0.05, 0.15, 0.30, 0.625)  # shares of ill children among those imaged; the last is the test split's own
-TARGET = 0.98  # sensitivity of "screening" and specificity of "rule-in", on validation and its twins
 CURVE_THRESHOLDS = np.arange(1, 100) / 100  # probabilities at which a doctor would treat
 QUANTITIES = ("missed", "needlessly_treated", "referred", "ill_among_referred")
 PER_1000_COLUMNS = ["model", "prevalence", "operating_point", "threshold", "quantity", "value", "ci_low", "ci_high"]
@@ -29,30 +29,6 @@ class Prices(NamedTuple):
 
 
 EXAMPLES = Prices()
-
-
-def choose_operating_points(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
-    """The thresholds of the three operating points, from validation and its twins (y_true, y_prob: (n,)).
-
-    screening: the highest threshold that finds TARGET of the ill; balanced: 0.5; rule-in: the lowest that clears
-    TARGET of the healthy. Rounded outwards to 6 decimals, as y_prob is published.
-    """
-    y_true, y_prob = check_scores(y_true, y_prob)
-    ill, healthy = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
-    may_miss = int(np.floor((1 - TARGET) * len(ill) + 1e-9))
-    must_clear = int(np.ceil(TARGET * len(healthy) - 1e-9))
-    screening = float(np.floor(ill[may_miss] * 1e6) / 1e6)
-    rule_in = float(np.floor(healthy[must_clear - 1] * 1e6 + 1) / 1e6)
-    return {"screening": screening, "balanced": 0.5, "rule-in": rule_in}
-
-
-def rebase(threshold_probability: np.ndarray, prevalence: float) -> np.ndarray:
-    """The model's score at which the probability of illness is `threshold_probability` where `prevalence` are ill.
-
-    Scores are calibrated for a group in which half are ill, so the odds are those of the score times the prior's.
-    """
-    odds = threshold_probability / (1 - threshold_probability) * (1 - prevalence) / prevalence
-    return odds / (1 + odds)
 
 
 def ensemble_scores(predictions: pd.DataFrame, model: str) -> tuple[SplitScores, dict[str, float]]:
@@ -107,7 +83,7 @@ def compute_decision_curve(predictions: pd.DataFrame, model: str, draws: int) ->
     rows = []
     for prevalence in PREVALENCES:
         for p in CURVE_THRESHOLDS:
-            cut, price = float(rebase(p, prevalence)), p / (1 - p)
+            cut, price = float(rebase(p, REFERENCE_PREVALENCE, reference=prevalence)), p / (1 - p)
             rates = [threshold_metrics(scores.y_true, scores.ensemble, cut, w) for w in (None, weights)]
             value, samples = (
                 r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates

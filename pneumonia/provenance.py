@@ -109,6 +109,7 @@ def run_facts(results: Results) -> Facts:
         "run.rule": record["final_model_rule"],
         "run.draws": f"{record['bootstrap_draws']:,}",
         "run.validation_fraction": percent(record["validation_fraction"], 0),
+        "run.weights_hash": record["weights_hash"],
         "run.models.n": f"{len(run.models)}",
         "run.baselines.n": f"{sum(not config.is_cnn for config in run.models)}",
         "run.cnns.n": f"{sum(config.is_cnn for config in run.models)}",

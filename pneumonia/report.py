@@ -1,4 +1,4 @@
-"""README blocks and slides: text with placeholders + facts and tables from the result files."""
+"""README blocks, model card and slides: text with placeholders + facts and tables from the result files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .results import Results
 from .tables import build_tables, build_typst_tables, escape_typst
 
 BLOCK_TEXTS = ROOT / "slides" / "readme_blocks.md"
+MODEL_CARD = ROOT / "slides" / "model_card.md"
 SLIDES = ROOT / "slides" / "presentation.typ"
 BLOCK = re.compile(r"<!-- generated:(\w+) -->\n(.*?)<!-- /generated:\1 -->", re.DOTALL)
 MARKER = re.compile(r"<!-- /?generated:\w+ -->")
@@ -23,8 +24,9 @@ PICTURE = re.compile(r'picture\("(\w+)"')
 
 
 def write_reports(results: Results) -> None:
-    """Bring README.md and presentation.pdf up to date with the results; a simulated run writes its own two."""
+    """Bring README.md, MODEL_CARD.md and presentation.pdf up to date; a simulated run writes its own three."""
     update_readme(results)
+    write_model_card(results)
     build_slides(results)
 
 
@@ -93,6 +95,15 @@ def find_blocks(path: Path, blocks: dict[str, str]) -> str:
             f"{path}: a marker <!-- generated:... --> stands alone; pair it with <!-- /generated:... -->"
         )
     return text
+
+
+def write_model_card(results: Results) -> Path:
+    """Fill slides/model_card.md into MODEL_CARD.md in the run's home; a simulated one says so at its top."""
+    path, facts = results.run.home / "MODEL_CARD.md", build_facts(results)
+    text = fill(MODEL_CARD.read_text(encoding="utf-8"), facts | build_tables(results, facts))
+    mark = f"# {facts['run.marker']}\n\n" if results.run.is_simulated else ""
+    save_atomically(path, lambda partial: partial.write_text(mark + text, encoding="utf-8", newline="\n"))
+    return path
 
 
 # --- slides ------------------------------------------------------------------------------------------------------

@@ -14,8 +14,17 @@ from .records import describe_device, installed_versions, load_record, save_atom
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
-FOLLOWING = ("subgroups", "per_1000", "decision_curve", "published_comparisons", "power")  # from predictions alone
-MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # further tables -> the step that makes them; they may be missing
+FOLLOWING = (
+    "subgroups",
+    "operating_points",
+    "per_1000",
+    "decision_curve",
+    "published_comparisons",
+    "power",
+)  # from predictions alone
+MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # table -> the step that makes it; it may be missing
+    "attribution": "attribute",
+    "ablation": "ablation",
     "robustness": "robustness",
     "masking": "masking",
     "learning_curve": "learning-curve",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
+from .attribution import attribute
 from .catalog import build_catalog, hash_catalog, select_used
 from .config import Run
 from .decision import compute_decision_curve, compute_per_1000
@@ -18,6 +20,7 @@ from .evaluation import (
 )
 from .learning_curve import compute_learning_curve, curve_run
 from .masking import compute_masking
+from .operating import compute_operating_points
 from .pareto import compute_pareto, pareto_run
 from .prediction import predict_all
 from .published_comparison import compare_published, compute_power
@@ -66,6 +69,16 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     return read_table(run, "predictions")
 
 
+def make_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> None:
+    """What moves each network on validation radiographs -> attribution.csv, unless it is there for these weights.
+
+    The test split is not scored. Args: swap: see attribution.load_encoding_swap; it is measured whenever it is given.
+    """
+    record = read_run_record(run)
+    if swap or not is_current(run, record, "attribution"):
+        write_measured(run, "attribution", attribute(run, catalog, swap), record["weights_hash"])
+
+
 def make_metrics(run: Run) -> None:
     """predictions.csv -> metrics.csv, comparisons.csv and the final model in run.json. Needs no radiographs."""
     check_hashes(run, read_run_record(run), read_table(run, "catalog"))
@@ -82,6 +95,7 @@ def make_metrics(run: Run) -> None:
 def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
     """What else follows from predictions.csv: the tables results.FOLLOWING, each in its file."""
     write_table(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
+    write_table(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
     write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
     write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
     write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 import pandas as pd
-from IPython.display import HTML, Image, Markdown
+from IPython.display import HTML, Image, Markdown, display
 
 from .catalog import summarise
 from .config import OFFICIAL_SPLITS, Run
 from .facts import build_facts, fill
-from .figures import FIGURES, draw_figure
+from .figures import FIGURES, can_be_drawn, draw_figure
 from .report import build_tables
 from .results import Results, load_results
 from .splits import count_shared_bare_numbers
@@ -31,9 +31,10 @@ class Story:
         """Prose with {key} placeholders filled from the result files. PneumoniaError for a key that is not there."""
         return Markdown(self._marked(fill(text, self.facts)))
 
-    def figure(self, stem: str) -> Image:
-        """Draw images/<stem>.png and show it."""
-        return Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
+    def figure(self, stem: str, finding: str = "") -> Image | Markdown:
+        """Draw images/<stem>.png and show it, below it the `finding`: prose as in `say`, if it was measured."""
+        image = Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
+        return self._with_finding(image, finding if can_be_drawn(self.results, stem) else "")
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:
         """A small table, whole numbers with their thousands parted; the tables of a simulated run say so."""
@@ -58,9 +59,19 @@ class Story:
         shared = count_shared_bare_numbers(self.results.catalog)
         return self.table(pd.DataFrame({"numbers in both train and test": shared}))
 
-    def report_table(self, name: str) -> Markdown:
-        """A table that README has too: results, gap, operating, per_1000, comparisons, training or counts."""
-        return Markdown(self._marked(build_tables(self.results, self.facts)[f"table.{name}"]))
+    def report_table(self, name: str, finding: str = "") -> Markdown:
+        """A table that README has too (tables.TABLES), and below it the `finding`, prose as in `say`."""
+        return self._with_finding(Markdown(self._marked(self._tables[f"table.{name}"])), finding)
+
+    @cached_property
+    def _tables(self) -> dict[str, str]:
+        return build_tables(self.results, self.facts)
+
+    def _with_finding(self, shown: Image | Markdown, finding: str) -> Image | Markdown:
+        if not finding:
+            return shown
+        display(shown)
+        return self.say(finding)
 
     def validation_scores(self) -> HTML:
         """What the final model is chosen by: ROC AUC of every network on validation and each twin, and the lowest."""

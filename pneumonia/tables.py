@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .config import CLASS_NAMES
+from .consequences import tabulate_operating, tabulate_referral, tabulate_subgroups, with_interval
 from .published import PUBLISHED
 from .results import Results
 from .wording import NOTHING, Facts
@@ -41,12 +42,6 @@ def typeset_cell(text: str) -> str:
 def escape_typst(text: str) -> str:
     """Plain text as Typst markup that shows just that text."""
     return re.sub(r"([\\#*_@$<>`\[\]~/+=\"'-])", r"\\\1", text)
-
-
-def with_interval(facts: Facts, key: str) -> str:
-    """ "93.1 % (91.0 to 95.0)", or the value alone where there is no interval."""
-    interval = facts[f"{key}.interval"].removesuffix(" %")
-    return facts[key] if interval == NOTHING else f"{facts[key]} ({interval})"
 
 
 def titles(results: Results) -> list[tuple[str, str]]:
@@ -96,14 +91,6 @@ def tabulate_gap(results: Results, facts: Facts) -> Table:
     return ["validation → test", "accuracy", "recall", "specificity", "ROC AUC", "accuracy, difference"], rows
 
 
-def tabulate_operating(results: Results, facts: Facts) -> Table:
-    metrics = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
-    rows = []
-    for label, suffix in (("0.5", ""), (f"chosen: {facts['final.test.threshold']}", "_chosen")):
-        rows.append([label, *(with_interval(facts, f"final.test.{metric}{suffix}") for metric in metrics)])
-    return ["threshold", "sensitivity", "specificity", "PPV", "NPV", "accuracy"], rows
-
-
 def tabulate_per_1000(results: Results, facts: Facts) -> Table:
     rows = []
     for name in ("p15", "p30", "test"):
@@ -120,9 +107,10 @@ def tabulate_published(results: Results, facts: Facts) -> Table:
     rows = [[NOTHING if cell == "" else cell for cell in published] for published in PUBLISHED]
     metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
     seeds = facts["training.final.seeds"]
+    pretrained = "ImageNet" if results.run.model(results.final_model).pretrained else "no"
     for suffix, what in (("", f"mean of {seeds} seeds"), (".ensemble", f"ensemble of {seeds}")):
         values = [facts[f"final.test.{metric}{suffix}"].removesuffix(" %") for metric in metrics]
-        rows.append([f"**{facts['final.title']}, {what}**", "no", *values, "validation and its twins"])
+        rows.append([f"**{facts['final.title']}, {what}**", pretrained, *values, "validation and its twins"])
     head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
     return head, rows
 
@@ -135,5 +123,7 @@ TABLES = {
     "comparisons": tabulate_comparisons,
     "gap": tabulate_gap,
     "operating": tabulate_operating,
+    "referral": tabulate_referral,
+    "subgroups": tabulate_subgroups,
     "per_1000": tabulate_per_1000,
 }

@@ -13,7 +13,7 @@ from .calibration import calibrate
 from .catalog import hash_catalog, select_used
 from .config import ModelConfig, PneumoniaError, Run
 from .generators import build_generators, compute_class_weights, load_pixels
-from .models import build_model, count_parameters, flatten_pixels, metadata_features
+from .models import PRETRAINED, build_model, count_parameters, flatten_pixels, metadata_features
 from .records import (
     Stopwatch,
     checkpoint_path,
@@ -31,7 +31,6 @@ from .records import (
     start_retraining,
     weights_path,
 )
-from .transfer import load_imagenet_weights
 
 
 def say_now(line: str) -> None:
@@ -63,6 +62,8 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
     fit = fit_cnn if config.is_cnn else fit_baseline
     model, history, seconds = fit(run, catalog, config, seed, progress)
+    if config.half_precision:
+        round_weights(model)
     calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
     path = weights_path(run, config, seed)
     save_trained(path, model)
@@ -86,6 +87,13 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
     checkpoint_path(run, config, seed).unlink(missing_ok=True)
     return record
+
+
+def round_weights(model: keras.Model) -> None:
+    """Keep 11 significant bits of every weight, as half precision does; what is left compresses to half its size."""
+    for layer in model.layers[:-1]:  # calibration changes the last one, which is small
+        mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]
+        layer.set_weights([np.ldexp(np.round(m * 2**11), e - 11).astype(np.float32) for m, e in mantissas_exponents])
 
 
 def fit_baseline(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
@@ -114,7 +122,7 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
         keras.utils.set_random_seed(seed)
         model = build_model(config)
         if config.pretrained:
-            load_imagenet_weights(model, run.cache)
+            PRETRAINED[config.builder](model, run.cache)
         compile_model(model, config, steps=len(train) * config.epochs)
     else:
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")

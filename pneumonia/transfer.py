@@ -115,8 +115,13 @@ def read_checkpoint(file: BinaryIO) -> dict[str, np.ndarray]:
         kind, size = stored[key]
         file.read(8)  # the size once more
         data[key] = np.frombuffer(file.read(size * np.dtype(kind).itemsize), kind)
-    arrays = {name: data[storage[2]].reshape(shape) for name, (storage, shape) in tensors.items()}
+    arrays = {name: _view(data[storage[2]], shape, strides) for name, (storage, shape, strides) in tensors.items()}
     return {name: array for name, array in arrays.items() if array.dtype == np.float32}
+
+
+def _view(numbers: np.ndarray, shape: tuple, strides: tuple) -> np.ndarray:
+    """A tensor as it lies in its storage: these were transposed when they came from TensorFlow."""
+    return np.lib.stride_tricks.as_strided(numbers, shape, [stride * numbers.itemsize for stride in strides])
 
 
 class _CheckpointUnpickler(pickle.Unpickler):
@@ -127,7 +132,11 @@ class _CheckpointUnpickler(pickle.Unpickler):
             ("collections", "OrderedDict"): OrderedDict,
             ("torch", "FloatStorage"): "<f4",
             ("torch", "LongStorage"): "<i8",
-            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, *_: (storage, shape),
+            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, strides, *_: (
+                storage,
+                shape,
+                strides,
+            ),
         }
         if (module, name) not in known:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from pneumonia.augment import AUGMENTATIONS, EXCHANGES
 from pneumonia.config import (
+    ABLATION,
     MODEL_SERIES,
     ROOT,
     ModelConfig,
     PneumoniaError,
+    ablation_run,
     real_run,
     short_hash,
     simulated_run,
@@ -31,6 +34,10 @@ CHANGED = {
     "learning_rate": 1e-5,
     "weight_decay": 0.5,
     "calibrate": not CONFIG.calibrate,
+    "label_smoothing": 0.1,
+    "pretrained": not CONFIG.pretrained,
+    "half_precision": not CONFIG.half_precision,
+    "average_weights": not CONFIG.average_weights,
 }
 
 
@@ -74,15 +81,17 @@ def test_series_is_in_the_order_of_the_story():
         "deep_cnn",
         "deep_cnn_augmented",
         "robust_cnn",
+        "transfer_cnn",
     ]
 
 
 def test_names_titles_and_hashes_of_the_series_are_unique():
-    for values in zip(*((config.name, config.title, config.hash()) for config in MODEL_SERIES), strict=True):
-        assert len(set(values)) == len(MODEL_SERIES)
+    everything = (*MODEL_SERIES, *ABLATION)
+    for values in zip(*((config.name, config.title, config.hash()) for config in everything), strict=True):
+        assert len(set(values)) == len(everything)
 
 
-@pytest.mark.parametrize("config", MODEL_SERIES, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", (*MODEL_SERIES, *ABLATION), ids=lambda config: config.name)
 def test_builders_and_augmentations_of_the_series_exist(config):
     assert config.builder in BUILDERS
     assert set(config.augmentations) <= {*AUGMENTATIONS, *EXCHANGES}
@@ -129,3 +138,16 @@ def test_simulated_run_tells_the_same_story_in_miniature():
         assert config.image_size <= 64
         assert config.epochs <= 8
         assert config.is_cnn == original.is_cnn
+
+
+def test_simulated_run_fetches_nothing():
+    assert any(config.pretrained for config in MODEL_SERIES)
+    assert not any(config.pretrained for config in simulated_run(None).models)
+
+
+def test_rows_of_the_ablation_add_one_cure_at_a_time_up_to_the_recipe():
+    first = [set(config.augmentations) for config in ABLATION[:5]]
+    assert all(a < b for a, b in pairwise(first))
+    assert first[-1] == set(real_run(None).model("robust_cnn").augmentations)
+    assert len({(config.image_size, config.epochs, config.learning_rate, config.builder) for config in ABLATION}) == 1
+    assert len(ablation_run(None).seeds_of(ABLATION[0])) >= 3

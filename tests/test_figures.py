@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import matplotlib as mpl
 import numpy as np
@@ -17,18 +17,12 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
 from tiny import shrink
 
+from pneumonia.attribution import COLUMNS
 from pneumonia.catalog import build_catalog, select_used
-from pneumonia.config import PneumoniaError, real_run, simulated_run
+from pneumonia.config import ABLATION, ROOT, PneumoniaError, real_run, simulated_run
 from pneumonia.evaluation import compute_metrics
-from pneumonia.figures import (
-    CHART_BYTES,
-    FIGURES,
-    MEASURED_BYTES,
-    RADIOGRAPH_BYTES,
-    build_figure,
-    draw_all,
-    draw_figure,
-)
+from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.figures.ablation import compute_ablation
 from pneumonia.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
 from pneumonia.figures.counts import compute_class_counts, compute_interval_width
 from pneumonia.figures.curves import compute_final_gaps, compute_learning_curves
@@ -39,6 +33,7 @@ from pneumonia.figures.scores import compute_counts, compute_ensemble
 from pneumonia.figures.stress import MASK_TITLES, compute_heat, compute_masks
 from pneumonia.figures.studies import describe_next_point
 from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
+from pneumonia.figures.suspects import compute_suspects, describe_swap, find_culprit
 from pneumonia.generators import load_pixels
 from pneumonia.learning_curve import extrapolate
 from pneumonia.metrics import ece, threshold_metrics
@@ -49,7 +44,7 @@ from pneumonia.twins import ALL_TWINS as TWINS
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
-    "learning_curves",
+    *("ablation", "learning_curves"),
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
     *("subgroups", "published", "per_1000", "decision_curve", "robustness", "masking"),
@@ -75,8 +70,19 @@ def results(clean_tree, tmp_path_factory) -> Results:
     empty = pd.DataFrame()
     costs = [{"model": config.name, "cpu_seconds": 60.0 + 9 * len(config.name)} for config in models]
     metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
-    measured, training = make_measured(run, predictions, FINAL), pd.DataFrame(costs)
+    cnns = [config.name for config in run.models if config.is_cnn]
+    changes = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
+    measured, training = make_measured(run, predictions, FINAL) | changes, pd.DataFrame(costs)
     return Results(run, record, catalog, make_history(run), training, predictions, metrics, empty, empty, measured)
+
+
+def make_changes(models: list[str]) -> pd.DataFrame:
+    """Made-up values of every metric for every change, as attribution.csv and ablation.csv have them."""
+    rng, metrics = np.random.default_rng(3), ("roc_auc", "accuracy", "sensitivity", "specificity")
+    keys = product(models, (0, 1), ("validation", *TWINS, "control", "border", "centre", "test"), metrics)
+    rows = [(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys]
+    rows += [(model, 0, "encoding_swap", "logit_change_normal", -0.25, 10) for model in models]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make_predictions(run, used) -> pd.DataFrame:
@@ -201,14 +207,12 @@ def test_files_are_small_palettes_without_metadata(stem, drawn):
         colours = image.convert("RGB").getcolors(256)
     assert colours is not None and len(colours) > 20
     assert max(count for count, _ in colours) < 0.95 * image.width * image.height  # not an empty sheet
-    limit = RADIOGRAPH_BYTES if stem in PANELS else MEASURED_BYTES if FIGURES[stem].table else CHART_BYTES
-    assert drawn[stem].stat().st_size < limit
+    assert drawn[stem].stat().st_size < (RADIOGRAPH_BYTES if stem in PANELS else CHART_BYTES)
 
 
 def test_all_files_together_can_be_embedded_in_the_notebook():
-    """Those of a measurement are for the slides; what the notebook takes of them, its own test weighs."""
-    plain = [stem for stem in CHARTS if not FIGURES[stem].table]
-    assert len(PANELS) * RADIOGRAPH_BYTES + len(plain) * CHART_BYTES < 2_200_000
+    """As base64, four bytes for three, in less than 3 MB."""
+    assert sum(path.stat().st_size for path in (ROOT / "images").glob("*.png")) < 2_200_000
 
 
 @pytest.mark.parametrize("stem", sorted(PANELS))
@@ -501,15 +505,37 @@ def test_figures_are_drawn_without_a_screen(built):
     assert all(isinstance(figure.canvas, FigureCanvasAgg) for figure in built.values())
 
 
+def test_suspects_are_means_over_seeds_and_the_culprit_is_one_change(results):
+    table = compute_suspects(results.table("attribution"), "roc_auc")
+    rows = results.table("attribution").query("model == 'deep_cnn' and change == 'tones' and metric == 'roc_auc'")
+    assert table.loc["deep_cnn", "tones"] == pytest.approx(rows["value"].mean())
+    made = pd.DataFrame({"validation": [0.9, 0.9], "tones": [0.8, 0.7], "control": [0.1, 0.2], "exchange": [0.1, 0.2]})
+    assert find_culprit(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
+
+
+def test_swap_is_told_by_its_largest_mean_and_left_out_when_it_was_not_measured(results):
+    measured = results.table("attribution")
+    assert "changes by 0.250" in describe_swap(measured)
+    assert describe_swap(measured[measured["change"] != "encoding_swap"]) == ""
+
+
+def test_ablation_names_the_worst_twin_but_never_the_control(results):
+    table = results.table("ablation").copy()
+    of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
+    table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
+    table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
+    row = compute_ablation(table).loc["ablation_none"]
+    assert (row["worst"], row["twins"]) == ("noise", pytest.approx(0.02))
+
+
+def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):
+    figure = build_figure(replace(results, measured={}), "ablation")
+    texts = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+    assert "not measured in this run" in texts
+    assert "python -m pneumonia ablation" in texts
+
+
 # --- figures of what was measured besides -------------------------------------------------------------------------
-
-
-def test_what_was_not_measured_is_left_out_and_said(results, tmp_path):
-    run = replace(results.run, home=tmp_path)
-    paths = draw_all(replace(results, run=run, measured={"power": pd.DataFrame()}), with_radiographs=False)
-    assert [path.stem for path in paths] == [stem for stem in CHARTS if not FIGURES[stem].table]
-    with pytest.raises(PneumoniaError, match="robustness.csv: missing or out of date; run `python -m pneumonia robus"):
-        build_figure(replace(results, measured={}), "robustness")
 
 
 def test_the_heat_map_shows_means_over_severities_and_the_title_the_worst(results):

@@ -7,8 +7,10 @@ import pytest
 from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
 
-STEPS = ("download", "catalog", "train", "evaluate", "figures", "report")
-STEPS += ("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook")
+STEPS = (
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+)
 
 
 def test_help_lists_every_step(capsys):

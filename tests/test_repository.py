@@ -22,8 +22,10 @@ from pneumonia.config import ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
-STEPS = ("download", "catalog", "train", "evaluate", "figures", "report")
-STEPS += ("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook")
+STEPS = (
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+)
 TARGETS = {"run", "download", "retrain", "report", "test", "lint", "format", "slides", "clean", "help"}
 SECTIONS = [
     *("Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"),

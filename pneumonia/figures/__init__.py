@@ -12,7 +12,8 @@ from pathlib import Path
 import matplotlib.figure
 
 from ..config import PneumoniaError
-from ..results import Results
+from ..results import MEASURED, Results
+from .ablation import draw_ablation
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
@@ -22,11 +23,11 @@ from .probabilities import draw_calibration, draw_threshold_curve
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
 from .stress import draw_masking, draw_robustness
 from .studies import draw_more_data, draw_pareto, draw_three_class
-from .style import mark_simulated, use_style, write_png
+from .style import mark_simulated, new_figure, use_style, write_png
 from .suspects import draw_suspects
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
-CHART_BYTES, RADIOGRAPH_BYTES, MEASURED_BYTES = 59_000, 268_000, 90_000
+CHART_BYTES, RADIOGRAPH_BYTES = 70_000, 165_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Figure:
     function: Callable[[Results], matplotlib.figure.Figure]
     needs_radiographs: bool
     alt: str
-    table: str = ""  # which of results.MEASURED it is drawn from, if any; without it the figure is left out
+    table: str = ""  # of results.MEASURED; without it a placeholder is drawn
 
 
 FIGURES: dict[str, Figure] = {
@@ -51,7 +52,16 @@ FIGURES: dict[str, Figure] = {
     "augmented_batch": Figure(draw_augmented_batch, True, "Train radiographs, each beside its augmented versions"),
     "twins": Figure(draw_twins, True, "Two validation radiographs, each beside its altered twins"),
     "suspects": Figure(
-        draw_suspects, False, "Table: ROC AUC and specificity of each network on validation and on each of its twins"
+        draw_suspects,
+        False,
+        "Table: ROC AUC and specificity of each network on validation and on altered copies of it",
+        table="attribution",
+    ),
+    "ablation": Figure(
+        draw_ablation,
+        False,
+        "Dots: ROC AUC and test accuracy of one network as cures are added and exchanged",
+        table="ablation",
     ),
     "learning_curves": Figure(
         draw_learning_curves, False, "Curves: loss and accuracy on train and validation per epoch, for each network"
@@ -108,30 +118,33 @@ def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
     if stem not in FIGURES:
         raise PneumoniaError(f"unknown figure '{stem}'; known: {', '.join(FIGURES)}")
     with use_style():
-        figure = FIGURES[stem].function(results)
+        figure = FIGURES[stem].function(results) if can_be_drawn(results, stem) else draw_placeholder(stem)
         if results.run.is_simulated:
             mark_simulated(figure)
     return figure
 
 
+def draw_placeholder(stem: str) -> matplotlib.figure.Figure:
+    """Stands where a figure would be whose table was not measured in this run, and says how to measure it."""
+    table = FIGURES[stem].table
+    title = f"{stem}: not measured in this run"
+    return new_figure(title, f"`python -m pneumonia {MEASURED[table]}` makes results/{table}.csv.", height=2.0)
+
+
 def draw_figure(results: Results, stem: str) -> Path:
     """Write images/<stem>.png; the same results give the same bytes. Returns its path; raises as `build_figure`."""
     figure = build_figure(results, stem)
-    chart_limit = MEASURED_BYTES if FIGURES[stem].table else CHART_BYTES
-    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else chart_limit
+    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
     with use_style():
         return write_png(figure, results.run.images_dir / f"{stem}.png", limit)
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
-    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are.
-
-    A figure of a measurement that has not been made for these weights is left out.
-    """
-    at_hand = {"", *results.measured}
-    stems = [
-        stem
-        for stem, figure in FIGURES.items()
-        if (with_radiographs or not figure.needs_radiographs) and figure.table in at_hand
-    ]
+    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
+    stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
     return [draw_figure(results, stem) for stem in stems]
+
+
+def can_be_drawn(results: Results, stem: str) -> bool:
+    """Whether the table that a figure needs was measured."""
+    return FIGURES[stem].table in ("", *results.measured)

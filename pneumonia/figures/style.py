@@ -47,7 +47,7 @@ STYLE = {
 }
 
 # Okabe & Ito (2008), told apart by colour-blind readers; dealt out in the order of the series.
-MODEL_COLOURS = ("#8C8C8C", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#000000")
+MODEL_COLOURS = ("#8C8C8C", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#000000", "#882255")
 KIND_COLOURS = {"NORMAL": "#44AA99", "bacteria": "#882255", "virus": "#CC6677", "unknown": "#882255"}  # Tol (2021)
 
 SPLIT_TITLES = {"train_fit": "train", "validation": "validation", "twins": "its twins", "test": "official test"}

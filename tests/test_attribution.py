@@ -1,0 +1,80 @@
+"""Attribution: the same numbers as predictions give, the control and the masks, and the encoding swap."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from tiny import CNN, train_once
+
+from pneumonia.ablation import score_test
+from pneumonia.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
+from pneumonia.config import PneumoniaError
+from pneumonia.metrics import roc_auc
+from pneumonia.prediction import predict_all
+from pneumonia.records import load_trained
+from pneumonia.twins import ALL_TWINS
+
+
+@pytest.fixture(scope="module")
+def trained(clean_tree, tmp_path_factory):
+    return train_once(clean_tree, tmp_path_factory.getbasetemp() / "tiny")
+
+
+@pytest.fixture(scope="module")
+def swap(clean_tree, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swap")
+    for name in ("as_shipped", "as_q75"):
+        shutil.copytree(clean_tree / "train" / "NORMAL", folder / name / "NORMAL")
+    return folder
+
+
+def test_attribution_agrees_with_the_predictions(trained, swap):
+    run, catalog, _ = trained
+    table = attribute(run, catalog, swap)
+    assert set(table["model"]) == {CNN}
+    assert set(table["change"]) == {"validation", *ALL_TWINS, "control", "border", "centre", "encoding_swap"}
+    predictions = predict_all(run, catalog).query("model == @CNN and seed == 1 and split == 'validation_tones'")
+    value = table.query("change == 'tones' and metric == 'roc_auc' and seed == 1")["value"].item()
+    assert value == pytest.approx(roc_auc(predictions["label"], predictions["y_prob"]), abs=1e-6)
+    still = table.query("change in ('validation', 'encoding_swap') and metric.str.startswith('logit')")["value"]
+    assert (still == 0).all()  # nothing was changed there: both folders hold the same files
+
+
+def test_control_and_masks_change_what_they_say(trained):
+    run, catalog, _ = trained
+    changes = build_changes(run, catalog, 32)
+    labels, images = changes["validation"]
+    assert not np.array_equal(changes["control"][1], changes["aspect"][1])
+    edge, side = round(BORDER * 32), round(CENTRE * 32)
+    border, centre = changes["border"][1], changes["centre"][1]
+    assert (border[:, :edge] == 0).all()
+    np.testing.assert_array_equal(border[:, edge:-edge, edge:-edge], images[:, edge:-edge, edge:-edge])
+    assert (centre != images).any(axis=(1, 2)).all()
+    assert (centre == 0).sum(axis=(1, 2)).min() >= (side - 1) ** 2
+    assert len(labels) == len(images)
+
+
+def test_swap_sees_another_encoding(trained, swap):
+    run, catalog, _ = trained
+    first, second = load_encoding_swap(swap, 32)
+    model = load_trained(run, run.model(CNN), 0)
+    measured = {row["metric"]: row["value"] for row in measure_swap(model, (first, 255 - second))}
+    assert abs(measured["logit_change_normal"]) > 0
+    assert measured["logit_sd"] > 0
+
+
+def test_swap_without_a_counterpart_is_named(swap):
+    next((swap / "as_q75" / "NORMAL").iterdir()).unlink()
+    with pytest.raises(PneumoniaError, match=r"as_q75.*not there"):
+        load_encoding_swap(swap, 32)
+
+
+def test_ablation_scores_test_as_predictions_do(trained):
+    run, catalog, _ = trained
+    cnn = [config for config in run.models if config.is_cnn]
+    table = score_test(type(run)(**{**vars(run), "models": tuple(cnn)}), catalog)
+    rows = predict_all(run, catalog).query("model == @CNN and seed == 0 and split == 'test'")
+    value = table.query("seed == 0 and metric == 'roc_auc'")["value"].item()
+    assert value == pytest.approx(roc_auc(rows["label"], rows["y_prob"]), abs=1e-6)
