@@ -67,7 +67,7 @@ def add_measurements(steps) -> None:
     for name, text in (
         (
             "learning-curve",
-            "train on a twentieth to all of the patients -> results/learning_curve.csv (a look at test)",
+            "train on 1/20 to all of the patients -> results/learning_curve.csv (a look at test)",
         ),
         ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
         ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
