@@ -64,6 +64,15 @@ def add_measurements(steps) -> None:
         step = add_step(steps, name, run_measurement, text)
         step.set_defaults(table=name)
         step.add_argument("--seeds", type=int, default=99, help="at most so many seeds of all but the final model")
+    for name, text in (
+        (
+            "learning-curve",
+            "train on 1/20 to all of the patients -> results/learning_curve.csv (a look at test)",
+        ),
+        ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
+        ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
+    ):
+        add_step(steps, name, run_study, text).set_defaults(table=name.replace("-", "_"))
     folder = add_step(
         steps, "evaluate-folder", run_evaluate_folder, "the final model on another hospital's radiographs"
     )

@@ -27,7 +27,7 @@ FRACTIONS = (0.05, 0.10, 0.25, 0.50, 1.00)  # of the training patients
 SEEDS = (0, 1, 2)  # of the initialisation and of the patients drawn
 LEFT_OUT = "left out of the learning curve"
 COLUMNS = ["fraction", "patients", "radiographs", *METRIC_COLUMNS[1:]]  # patients: mean over seeds
-FIT_DRAWS = 1000
+FIT_DRAWS = 300
 
 
 def curve_run(base: Run, config: ModelConfig | None = None, fractions: tuple[float, ...] = FRACTIONS) -> Run:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from ..decision import CHILDREN, PREVALENCES, find_useful_range
@@ -57,7 +58,9 @@ def draw_subgroups(results: Results) -> Figure:
         join_words([f"{right[name]} of {label}" for name, label, _ in shown if name in right])
         for shown in SHOWN.values()
     )
-    title = f"{title_of(results, final)} finds {found or 'ill children'}, and clears {cleared or 'healthy ones'}"
+    title = f"{title_of(results, final)} finds {found}, and clears {cleared}"
+    if not (found and cleared):
+        title = "The files tell neither the kind of pneumonia nor the series of the healthy children"
     note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. File names tell the series."
     figure = new_figure(title, note, height=6.0)
     axes = figure.subplots(1, 2, sharey=True)
@@ -77,7 +80,8 @@ def plot_calls(rows: pd.DataFrame, colour: str, ax: Axes | None = None) -> Axes:
         ax.annotate(f"{row.value:.0f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", size=11)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_yticks(range(len(rows)), [""] * len(rows))
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, 1.06 * max(1.0, rows["ci_high"].max()))
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     return ax
 
 
@@ -118,7 +122,7 @@ def plot_decision_curve(curve: pd.DataFrame, model: str, colour: str, ax: Axes |
             low, high = CHILDREN * rows["ci_low"], CHILDREN * rows["ci_high"]
             ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
     top = CHILDREN * curve["net_benefit"].max()
-    ax.set(xlim=(0, 100), ylim=(-0.25 * top, 1.1 * top))
+    ax.set(xlim=(0, 100), ylim=(-0.25 * top, 1.3 * top))
     return ax
 
 
@@ -142,8 +146,8 @@ def draw_decision_curve(results: Results) -> Figure:
         ax.set_xlabel("treat from (%)")
     axes[0].set_ylabel(f"net benefit (per {CHILDREN:,})")
     strategies = ((title_of(results, final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
-    lines = [axes[0].plot([], [], line, color=shade, label=label)[0] for label, line, shade in strategies]
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
+    for ax, (label, line, shade) in zip(axes, strategies, strict=False):
+        ax.legend(handles=ax.plot([], [], line, color=shade, label=wrap(label, 1.5, 11)), loc="upper right")
     return figure
 
 
