@@ -18,6 +18,7 @@ from .operations import (
     compress,
     cover,
     exchange_aspect,
+    exchange_sharpness,
     expose,
     mask_border,
     match_tones,
@@ -126,12 +127,21 @@ def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Genera
 
 def exchange_aspects(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Give every second image the aspect ratio of the other class: then it says nothing about the class any more."""
+    return _exchange_every_second(exchange_aspect, images, labels, rng)
+
+
+def exchange_sharpnesses(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give every second image the sharpness of the other class, for the same reason."""
+    return _exchange_every_second(exchange_sharpness, images, labels, rng)
+
+
+def _exchange_every_second(exchange: Callable, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
     triples = zip(images, labels, rng.random(len(images)) < 0.5, strict=True)
-    return np.stack([exchange_aspect(image, int(label)) if chosen else image for image, label, chosen in triples])
+    return np.stack([exchange(image, int(label)) if chosen else image for image, label, chosen in triples])
 
 
 # These need the other images of the batch, or the labels; they come first, in this order.
-EXCHANGES = {"tones": exchange_tones, "aspect": exchange_aspects}
+EXCHANGES = {"tones": exchange_tones, "aspect": exchange_aspects, "sharpness_gap": exchange_sharpnesses}
 
 
 def augment_batch(images: np.ndarray, labels: np.ndarray, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:

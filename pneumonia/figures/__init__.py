@@ -140,9 +140,12 @@ def draw_figure(results: Results, stem: str) -> Path:
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
-    """Write every figure, or only those that need neither radiographs nor weights; the other files stay as they are."""
+    """Write every figure that was measured, or only those of them that need neither radiographs nor weights.
+
+    The other files stay as they are.
+    """
     stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
-    return [draw_figure(results, stem) for stem in stems]
+    return [draw_figure(results, stem) for stem in stems if can_be_drawn(results, stem)]
 
 
 def can_be_drawn(results: Results, stem: str) -> bool:

@@ -11,11 +11,14 @@ from ..results import Results
 from .scores import cnns, title_of
 from .style import new_figure, own_axes, wrap
 
-LABEL_WIDTH = 1.75  # inches for the names of the networks
+LABEL_WIDTH = 1.6  # inches for the names of the networks
 LOWEST = 0.5  # ROC AUC of guessing: the dark end of the scale
-ORDER = ("validation", "encoding", "noise", "exposure", "framing", "tones", "control", "aspect", "exchange")
+ORDER = (
+    *("validation", "encoding", "noise", "exposure", "framing", "tones"),
+    *("sharpness", "control", "aspect", "exchange"),
+)
 MASKS = ("border", "centre")  # they hide what a radiologist needs, so that a fall is no fault
-SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "aspect")  # one change at a time
+SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "sharpness", "aspect")  # one change at a time
 
 
 def compute_suspects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -64,8 +67,8 @@ def draw_suspects(results: Results) -> Figure:
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
-        "tones, aspect: those of the other class; control: as aspect, but of the own class; exchange: tones + aspect. "
-        "border, centre: that part is black." + describe_swap(measured)
+        "tones, sharpness, aspect: those of the other class; control: aspect of the own class; "
+        "exchange: tones and aspect; border, centre: that part is black." + describe_swap(measured)
     )
     figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
     ax = plot_suspects(table, specificity.loc[table.index, table.columns], figure.subplots())
