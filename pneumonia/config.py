@@ -181,6 +181,7 @@ def _ablation_row(name: str, title: str, *augmentations: str, **options) -> Mode
     )
 
 
+TRIED = {"seeds": (0,)}  # a first look at an idea: not enough to take it or to drop it for good
 ABLATION = (
     _ablation_row("none", "no cure"),
     _ablation_row("framing", "+ framing and flips", "flip", "framing"),
@@ -188,12 +189,12 @@ ABLATION = (
     _ablation_row("tones", "+ exchanged tones", "tones", "flip", "framing", "exposure"),
     _ablation_row("aspect", "+ exchanged aspect: the recipe", *CURES),
     _ablation_row("aspect_alone", "exchanged aspect alone", "aspect"),
-    _ablation_row("crop", "recipe, crop for framing", "tones", "aspect", "flip", "crop", "exposure"),
-    _ablation_row("encoding", "recipe + encoding", *CURES, "encoding"),
-    _ablation_row("shading", "recipe + shading", *CURES, "shading"),
-    _ablation_row("cover", "recipe + covered parts", *CURES, "cover"),
-    _ablation_row("smoothing", "recipe + label smoothing 0.1", *CURES, label_smoothing=0.1),
-    _ablation_row("averaging", "recipe + averaged weights", *CURES, average_weights=True),
+    _ablation_row("crop", "recipe, crop for framing", "tones", "aspect", "flip", "crop", "exposure", **TRIED),
+    _ablation_row("encoding", "recipe + encoding", *CURES, "encoding", **TRIED),
+    _ablation_row("shading", "recipe + shading", *CURES, "shading", **TRIED),
+    _ablation_row("cover", "recipe + covered parts", *CURES, "cover", **TRIED),
+    _ablation_row("smoothing", "recipe + label smoothing 0.1", *CURES, label_smoothing=0.1, **TRIED),
+    _ablation_row("averaging", "recipe + averaged weights", *CURES, average_weights=True, **TRIED),
 )
 
 

@@ -74,8 +74,8 @@ def draw_ablation(results: Results) -> Figure:
         f"{percent(last['accuracy'])}, and the worst twin's ROC AUC from {first['twins']:.3f} to {last['twins']:.3f}"
     )
     note = (
-        "The network of Robust CNN in small: 96 px, 12 epochs, 3 seeds (ticks). Above: cures added one by one; below: "
-        "changes of the recipe. The test split was scored once, for all rows together; no row was chosen by it."
+        "The network of Robust CNN in small: 96 px, 12 epochs; ticks: single seeds. Above: cures added one by one; "
+        "below: changes of the recipe, most with one seed only. The test split was scored once, for all rows together."
     )
     figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
