@@ -18,7 +18,7 @@ from .catalog import select_used
 from .config import ModelConfig, PneumoniaError, Run
 from .generators import load_pixels, predict_pixels
 from .metrics import roc_auc, threshold_metrics
-from .operations import cover, exchange_aspect, mask_border
+from .operations import cover, exchange_aspect, exchange_sharpness, mask_border
 from .radiograph import read_radiograph
 from .records import load_trained
 from .twins import build_twins
@@ -29,7 +29,7 @@ Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint
 
 
 def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
-    """Validation as it is, its twins, the control of the aspect exchange, and two masks.
+    """Validation as it is, its twins, the sharpness of the other class, a control of the aspect exchange, two masks.
 
     The control is the same stretch and crop as in the twin "aspect", but towards the aspect ratio of the own class:
     what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
@@ -37,12 +37,13 @@ def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
     used, pixels = select_used(catalog), load_pixels(run, catalog, size)
     chosen = (used["split"] == "validation").to_numpy()
     labels, images = used["label"].to_numpy()[chosen], pixels[chosen]
-    control = np.stack([exchange_aspect(image, 1 - label) for image, label in zip(images, labels, strict=True)])
+    pairs = list(zip(images, labels, strict=True))
     twins, corner = build_twins(pixels, used), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
     return {
         "validation": (labels, images),
         **{name.removeprefix("validation_"): (rows["label"].to_numpy(), twin) for name, (rows, twin) in twins.items()},
-        "control": (labels, control),
+        "sharpness": (labels, np.stack([exchange_sharpness(image, label) for image, label in pairs])),
+        "control": (labels, np.stack([exchange_aspect(image, 1 - label) for image, label in pairs])),
         "border": (labels, np.stack([mask_border(image, BORDER) for image in images])),
         "centre": (labels, np.stack([cover(image, corner, (CENTRE, CENTRE), 0) for image in images])),
     }

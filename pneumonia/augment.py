@@ -131,7 +131,10 @@ def exchange_aspects(images: np.ndarray, labels: np.ndarray, rng: np.random.Gene
 
 
 def exchange_sharpnesses(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give every second image the sharpness of the other class, for the same reason."""
+    """Give every second image the sharpness of the other class, for the same reason.
+
+    Tried, and not used: a network learns to see the filter, and with it the class (notebooks/04_begin_with_imagenet).
+    """
     return _exchange_every_second(exchange_sharpness, images, labels, rng)
 
 

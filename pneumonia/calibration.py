@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from .catalog import select_used
 from .config import ModelConfig, Run
 from .generators import load_pixels, predict_pixels
-from .twins import CALIBRATION_TWINS, build_twins
+from .twins import build_twins
 
 CLIP = 1e-6  # a float32 sigmoid may round to 0 or 1, whose logit is infinite
 
@@ -25,7 +25,7 @@ def calibrate(model: keras.Model, run: Run, catalog: pd.DataFrame, config: Model
     """
     used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
     validation = (used["split"] == "validation").to_numpy()
-    sets = [(used[validation], pixels[validation]), *build_twins(pixels, used, CALIBRATION_TWINS).values()]
+    sets = [(used[validation], pixels[validation]), *build_twins(pixels, used).values()]
     y_prob = np.concatenate([predict_pixels(model, images) for _, images in sets])
     slope, intercept = fit_platt(np.concatenate([rows["label"] for rows, _ in sets]), y_prob)
     rescale_last_layer(model, slope, intercept)

@@ -19,7 +19,7 @@ SUBGROUP_TITLES = {
     "IM": ("normal, series IM", "specificity"),
     "NORMAL2-IM": ("normal, series NORMAL2", "specificity"),
 }
-CHANGES = ("validation", *ALL_TWINS, "control", "border", "centre", "encoding_swap", "test")
+CHANGES = ("validation", *ALL_TWINS, "sharpness", "control", "border", "centre", "encoding_swap", "test")
 CHANGE_METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
 Table = tuple[list[str], list[list[str]]]
 

@@ -41,7 +41,8 @@ CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
 FINAL_MODEL_RULE = (
     "The final model is the network whose worst ROC AUC is the highest: the ROC AUC is averaged over seeds on the "
     "validation split and on each of its stress copies, and the lowest of these counts. The test split is not "
-    "consulted. Of equal networks the earlier in the series wins."
+    "consulted. Of equal networks the earlier in the series wins. Networks that begin with pretrained weights are no "
+    "candidates."
 )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .attribution import attribute
 from .catalog import build_catalog, hash_catalog, select_used
-from .config import Run
+from .config import FROM_SCRATCH, Run
 from .decision import compute_decision_curve, compute_per_1000
 from .evaluation import (
     FINAL_MODEL_RULE,
@@ -84,7 +84,7 @@ def make_metrics(run: Run) -> None:
     check_hashes(run, read_run_record(run), read_table(run, "catalog"))
     predictions = read_table(run, "predictions")
     metrics = compute_metrics(predictions, run.bootstrap_draws)
-    final = choose_final_model(metrics, [config.name for config in run.models if config.is_cnn])
+    final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
     comparisons = compare_models(predictions, [config.name for config in run.models], run.bootstrap_draws)
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)

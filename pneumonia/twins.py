@@ -11,18 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from .operations import (
-    add_noise,
-    blur,
-    coarsen,
-    compress,
-    exchange_aspect,
-    exchange_sharpness,
-    expose,
-    mask_border,
-    match_tones,
-    warp,
-)
+from .operations import add_noise, blur, coarsen, compress, exchange_aspect, expose, mask_border, match_tones, warp
 
 Donors = dict[int, np.ndarray]  # label -> train radiographs, uint8 (m, h, w)
 
@@ -60,11 +49,6 @@ def aspect_twin(image: np.ndarray, donor: np.ndarray, label: int) -> np.ndarray:
     return exchange_aspect(image, label)
 
 
-def sharpness_twin(image: np.ndarray, donor: np.ndarray, label: int) -> np.ndarray:
-    """The sharpness that goes with the other class."""
-    return exchange_sharpness(image, label)
-
-
 def exchange_twin(image: np.ndarray, donor: np.ndarray, label: int) -> np.ndarray:
     """Gray levels and aspect ratio of the other class. A model that leans on them changes its mind."""
     return exchange_aspect(match_tones(image, donor), label)
@@ -80,16 +64,11 @@ EXCHANGES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "tones": tones_twin,
     "aspect": aspect_twin,
     "exchange": exchange_twin,
-    "sharpness": sharpness_twin,
 }
 ALL_TWINS = (*TWINS, *EXCHANGES)
-# The sharpness twin came when the Robust CNN was calibrated and scored already: it has a say in what follows alone.
-CALIBRATION_TWINS = tuple(name for name in ALL_TWINS if name != "sharpness")
 
 
-def build_twins(
-    pixels: np.ndarray, used: pd.DataFrame, names: tuple[str, ...] = ALL_TWINS
-) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
+def build_twins(pixels: np.ndarray, used: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
     """The stress copies of validation: {split name: (rows, uint8 images (n, h, w))}."""
     chosen = np.flatnonzero(used["split"] == "validation")
     rows, donors = used.iloc[chosen], find_donors(pixels, used)
@@ -98,7 +77,7 @@ def build_twins(
             rows.assign(split=f"validation_{name}"),
             make_twins(pixels[chosen], rows, name, donors),
         )
-        for name in names
+        for name in ALL_TWINS
     }
 
 
