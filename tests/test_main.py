@@ -7,7 +7,7 @@ import pytest
 from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
 
-STEPS = ("download", "catalog", "train", "evaluate", "figures", "report", "notebook")
+STEPS = ("download", "catalog", "train", "evaluate", "figures", "report", "export", "predict", "notebook")
 
 
 def test_help_lists_every_step(capsys):
