@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,17 +13,16 @@ LOOK = "scoring of newly trained weights by `evaluate`"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one step; returns the exit status (0 done, 2 cannot be done as asked, 130 interrupted)."""
+    """Run one step; returns the exit status (0 done, 1 `predict` left some out, 2 cannot be done, 130 interrupted)."""
     options = build_parser().parse_args(arguments)
     try:
-        options.step(options)
+        return options.step(options) or 0
     except PneumoniaError as error:
         print(f"pneumonia: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
     add_measurements(steps)
+    add_step(steps, "export", run_export, "final model, thresholds, limits -> models/final.onnx, models/final.json")
+    add_predict_options(add_step(steps, "predict", run_predict, "new radiographs -> answers; needs no TensorFlow"))
     add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
     return parser
 
@@ -84,6 +86,19 @@ def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
     parser = steps.add_parser(name, help=text, description=text)
     parser.set_defaults(step=function)
     return parser
+
+
+def add_predict_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="file, folder, pattern, or - for a list on standard input")
+    add("--json", action="store_true", help="one JSON object a line instead of the table")
+    add("--csv", type=Path, metavar="FILE", help="write the answers there instead")
+    add("--resume", action="store_true", help="continue an interrupted --csv FILE")
+    add("--heatmap", type=Path, metavar="DIR", help="write an overlay of the evidence for each radiograph")
+    add("--operating-point", choices=["screening", "balanced", "rule-in"], default="balanced")
+    add("--prevalence", type=float, metavar="P", help="share of ill children where you are; default as calibrated, 0.5")
+    add("--batch-size", type=int, default=32, metavar="N")
+    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode files")
 
 
 def open_for(options: argparse.Namespace, otherwise: str = "real") -> Run:
@@ -206,6 +221,27 @@ def run_evaluate_folder(options: argparse.Namespace) -> None:
     report = write_external(found, run.model(final).title, folder)
     print(report.read_text(encoding="utf-8"))
     print(f"tables: {report.parent}")
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    from .predict_command import predict
+
+    return predict(options)
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Also measures what the limits and the heatmaps of the exported model are worth."""
+    from .export import export_final
+    from .final_model import FinalModel
+    from .heatmap_checks import compute_checks
+    from .outliers import compute_outliers
+    from .results import load_results, write_table
+
+    results = load_results(open_for(options))
+    print(export_final(results))
+    model = FinalModel(results.run.models_dir)
+    write_table(results.run, "outliers", compute_outliers(results.run, results.catalog, model))
+    write_table(results.run, "heatmap_checks", compute_checks(results.run, results.catalog, model))
 
 
 def run_notebook(options: argparse.Namespace) -> None:

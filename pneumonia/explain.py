@@ -1,8 +1,6 @@
-"""Where in a radiograph a network finds its evidence for PNEUMONIA: Grad-CAM in closed form, and occlusion."""
+"""Where in a radiograph a network finds its evidence for PNEUMONIA: Grad-CAM in closed form, else occlusion."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import cv2
 import keras
@@ -10,9 +8,9 @@ import numpy as np
 from keras import layers
 
 from .config import PneumoniaError
+from .heatmap import compute_occlusion
 
 BATCH = 64
-Predict = Callable[[np.ndarray], np.ndarray]  # uint8 or float (n, h, w) in 0-255 -> (n,) probability of PNEUMONIA
 
 
 def compute_evidence(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -57,32 +55,6 @@ def compute_gradcam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return scale_maps(np.stack([cv2.resize(place, size, interpolation=cv2.INTER_LINEAR) for place in evidence]))
 
 
-def compute_occlusion(predict: Predict, image: np.ndarray, patch: int, stride: int) -> np.ndarray:
-    """Occlusion sensitivity (Zeiler & Fergus, 2014): how far the probability falls when a place is hidden.
-
-    A square of `patch` pixels in the mean gray of the image slides over it in steps of `stride` pixels.
-
-    Args: image: (h, w) in 0-255.
-    Returns: float32 (h, w); at each pixel the mean fall in probability over the squares that hide it, negative where
-    hiding it raises the probability.
-    Raises: PneumoniaError when the patch or the stride does not fit the image.
-    """
-    height, width = image.shape
-    if not 0 < patch <= min(height, width) or not 0 < stride <= patch:
-        problem = f"patch {patch} and stride {stride} for an image of {image.shape}"
-        raise PneumoniaError(f"occlusion: {problem}; choose 0 < stride <= patch <= side")
-    corners = [(top, left) for top in _starts(height, patch, stride) for left in _starts(width, patch, stride)]
-    hidden = np.repeat(image[None].astype(np.float32), len(corners), axis=0)
-    for copy, (top, left) in zip(hidden, corners, strict=True):
-        copy[top : top + patch, left : left + patch] = image.mean()
-    falls = predict(image[None].astype(np.float32)) - predict(hidden)
-    total, times = np.zeros((height, width)), np.zeros((height, width))
-    for fall, (top, left) in zip(falls, corners, strict=True):
-        total[top : top + patch, left : left + patch] += fall
-        times[top : top + patch, left : left + patch] += 1
-    return (total / times).astype(np.float32)
-
-
 def find_pooled_head(model: keras.Model) -> tuple[layers.Layer, layers.Layer] | None:
     """(pooling, dense) when the network ends in GlobalAveragePooling2D, (Dropout), Dense(1, sigmoid); else None."""
     tail = [layer for layer in model.layers if not isinstance(layer, layers.Dropout)][-2:]
@@ -113,8 +85,3 @@ def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     batches = (images[start : start + BATCH, ..., None].astype(np.float32) for start in range(0, len(images), BATCH))
     output = np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])
     return output[:, 0] if output.shape[1:] == (1,) else output
-
-
-def _starts(side: int, patch: int, stride: int) -> list[int]:
-    """Where squares begin along one side; the last ends at the edge, so that every pixel is hidden at least once."""
-    return sorted({*range(0, side - patch, stride), side - patch})

@@ -11,7 +11,8 @@ from pneumonia.config import PneumoniaError
 
 STEPS = (
     *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
-    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder"),
+    *("export", "predict", "notebook"),
 )
 
 

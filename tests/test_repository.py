@@ -24,7 +24,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
 STEPS = (
     *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
-    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder"),
+    *("export", "predict", "notebook"),
 )
 TARGETS = {"run", "download", "retrain", "report", "test", "lint", "format", "slides", "clean", "help"}
 SECTIONS = [
@@ -32,6 +33,7 @@ SECTIONS = [
     *("Visualizations", "Conclusions", "Next Steps", "Repository structure"),
 ]
 NOT_IMPORTED = {"tensorflow", "tensorflow-cpu", "jupyterlab", "ipykernel"}  # Keras' backend; what opens the notebook
+NOT_IMPORTED |= {"tf2onnx", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"}  # Keras and pydicom import them
 README_BLOCKS = "slides/readme_blocks.md"  # parts of README.md: their links start where it lies
 RADIOGRAPHS_OR_ARCHIVES = {".jpeg", ".jpg", ".dcm", ".npz", ".npy", ".h5", ".hdf5", ".zip"}
 MEGABYTES = 20
@@ -212,6 +214,13 @@ def select_pins(path: str, python: str, system: str, machine: str) -> dict[str, 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(("system", "machine"), SYSTEMS)
+def test_prediction_has_the_pins_of_the_lock(python, system, machine):
+    locked = select_pins("requirements.lock", python, system, machine)
+    assert select_pins("requirements-predict.txt", python, system, machine).items() <= locked.items()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("system", "machine"), SYSTEMS)
 def test_lock_holds_every_pin(python, system, machine):
     direct = select_pins("requirements.txt", python, system, machine)
     assert len({"tensorflow", "tensorflow-cpu"} & set(direct)) == 1
@@ -219,7 +228,7 @@ def test_lock_holds_every_pin(python, system, machine):
 
 
 def test_requirements_name_no_index():
-    for path in ("requirements.txt", "requirements.lock", "requirements-dev.txt"):
+    for path in ("requirements.txt", "requirements.lock", "requirements-dev.txt", "requirements-predict.txt"):
         assert re.findall(r"^(?:--|-i|-f).*|\S+://\S+", read(path), re.MULTILINE) == []
 
 

@@ -1,0 +1,114 @@
+"""answers.csv: wherever a kill cuts it off, --resume leaves every row once."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pneumonia.answer_table import COLUMNS, SETTINGS, AnswerTable, find_end
+from pneumonia.answers import Answer
+from pneumonia.config import PneumoniaError
+
+TOLD = dict(zip(SETTINGS, ("balanced", 0.5, 0.5, "net 1.0", "abc"), strict=True))
+PATHS = ['a,"b"', "line\nbreak\n", '"', "plain.jpeg", "é 🫁", "\udcff.png", "x\r\ny", " "]
+
+
+def answer(path: str) -> Answer:
+    if path == "plain.jpeg":
+        return Answer(path, error=f'{path}: "damaged"\n, badly')
+    return Answer(path, 0.25, "NORMAL", False, ("blank", "lateral view"), 1.5)
+
+
+def read_rows(path):
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_all(path, resume):
+    table = AnswerTable(path, TOLD, resume)
+    for name in (name for name in PATHS if name not in table.done):
+        table.write([answer(name)])
+    table.close()
+
+
+def test_rows_say_what_was_answered(tmp_path):
+    write_all(tmp_path / "x.csv", resume=False)
+    rows = read_rows(tmp_path / "x.csv")
+    assert [row["path"] for row in rows] == PATHS and tuple(rows[0]) == COLUMNS
+    assert rows[0]["probability"] == "0.25" and rows[0]["refer"] == "false" and rows[0]["error"] == ""
+    assert rows[0]["warnings"] == "blank; lateral view" and rows[0]["model_hash"] == "abc"
+    assert rows[3]["probability"] == "" and "badly" in rows[3]["error"]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cut=st.integers(0, 10_000))
+def test_cut_anywhere_and_continued(tmp_path_factory, cut):
+    path = tmp_path_factory.getbasetemp() / "cut.csv"
+    path.unlink(missing_ok=True)
+    write_all(path, resume=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut % (len(whole) + 1)])
+    write_all(path, resume=True)
+    assert path.read_bytes() == whole
+
+
+def test_every_cut_ends_at_a_row(tmp_path):
+    path = tmp_path / "x.csv"
+    write_all(path, resume=False)
+    whole = path.read_bytes()
+    ends = set()
+    for cut in range(len(whole) + 1):
+        (tmp_path / "cut.csv").write_bytes(whole[:cut])
+        ends.add(find_end(tmp_path / "cut.csv"))
+    assert len(ends) == 1 + 1 + len(PATHS) and max(ends) == len(whole)
+
+
+def test_existing_file_is_not_overwritten(tmp_path):
+    (tmp_path / "x.csv").write_text("precious\n")
+    with pytest.raises(PneumoniaError, match="--resume"):
+        AnswerTable(tmp_path / "x.csv", TOLD, resume=False)
+    assert (tmp_path / "x.csv").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_other_settings_are_not_mixed_in(tmp_path, key):
+    write_all(tmp_path / "x.csv", resume=False)
+    with pytest.raises(PneumoniaError, match="another model or settings"):
+        AnswerTable(tmp_path / "x.csv", TOLD | {key: "other"}, resume=True)
+
+
+def test_another_table_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(PneumoniaError, match="not a file of answers"):
+        AnswerTable(tmp_path / "x.csv", TOLD, resume=True)
+
+
+def test_folder_that_is_not_there(tmp_path):
+    with pytest.raises(PneumoniaError, match="cannot be written"):
+        AnswerTable(tmp_path / "no" / "x.csv", TOLD, resume=False)
+
+
+def test_full_disk_takes_part_of_a_row_and_resume_mends_it(tmp_path):
+    path = tmp_path / "x.csv"
+    table = AnswerTable(path, TOLD, resume=False)
+    table.write([answer(PATHS[0])])
+
+    class Full:
+        """Takes ten more bytes, then says that the disk is full."""
+
+        def write(self, content):
+            if os.path.getsize(path) > before:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real.write(bytes(content[:10]))
+
+    real, table.file, before = table.file, Full(), path.stat().st_size
+    with pytest.raises(PneumoniaError, match="No space left.*--resume"):
+        table.write([answer(PATHS[1])])
+    real.close()
+    write_all(path, resume=True)
+    assert [row["path"] for row in read_rows(path)] == PATHS

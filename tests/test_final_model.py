@@ -1,0 +1,153 @@
+"""The committed ONNX model: the same numbers as the Keras members, and an error when it is not what it should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pneumonia.config import ROOT, PneumoniaError, real_run
+from pneumonia.final_model import OUTPUTS, RECORD, FinalModel, rebase
+from pneumonia.records import load_record, load_trained
+from pneumonia.results import hash_members
+from pneumonia.simulate import simulate_radiograph
+
+MODELS = ROOT / "models"
+CONFIG = real_run(None).model(json.loads((MODELS / RECORD).read_text())["model"])
+
+
+@pytest.fixture(scope="module")
+def model() -> FinalModel:
+    return FinalModel()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    kinds = ("NORMAL", "bacteria", "virus")
+    drawn = [simulate_radiograph(kinds[i % 3], np.random.default_rng(i), CONFIG.image_size) for i in range(9)]
+    return np.stack([*drawn, np.zeros_like(drawn[0]), np.full_like(drawn[0], 255)])
+
+
+@pytest.fixture(scope="module")
+def members():
+    run = real_run(None)
+    return [load_trained(run, CONFIG, seed) for seed in run.seeds_of(CONFIG)]
+
+
+def test_exported_from_the_final_model_at_hand(model):
+    run = real_run(None)
+    assert model.record["model"] == json.loads((ROOT / "results" / "run.json").read_text())["final_model"]
+    records = [load_record(run, CONFIG, seed) for seed in run.seeds_of(CONFIG)]
+    assert model.record["weights_hash"] == hash_members(records), "run `python -m pneumonia export`"
+    assert all((MODELS / part["name"]).stat().st_size < 20_000_000 for part in model.record["files"])
+
+
+def test_agrees_with_keras(model, members, images):
+    given = images[..., None].astype(np.float32)
+    expected = np.mean([member.predict(given, verbose=0)[:, 0] for member in members], axis=0)
+    assert np.abs(model.score(images)["probability"] - expected).max() < 1e-4
+
+
+def test_heatmap_is_gradcam_by_gradients(model, members, images):
+    """The gradient of the mean logit, taken by TensorFlow, weights the feature maps as the closed form says."""
+    import keras
+    import tensorflow as tf
+
+    from pneumonia.explain import find_pooled_head
+
+    given, total = tf.constant(images[:3, ..., None], tf.float32), 0
+    for member in members:
+        pooling, dense = find_pooled_head(member)
+        features = tf.Variable(keras.Model(member.inputs[0], pooling.input)(given, training=False))
+        with tf.GradientTape() as tape:
+            logit = tf.reduce_mean(features, axis=(1, 2)) @ dense.kernel + dense.bias
+        weights = tf.reduce_sum(tape.gradient(logit, features), axis=(1, 2))
+        total = total + tf.einsum("nhwc,nc->nhw", features, weights).numpy()
+    evidence = model.score(images[:3], OUTPUTS)["evidence"]
+    assert np.abs(evidence - total / len(members)).max() < 1e-3 * np.abs(evidence).max()
+
+
+def test_order_and_batch_do_not_matter(model, images):
+    together, one = model.score(np.concatenate([images] * 7), OUTPUTS), model.score(images[4:5], OUTPUTS)
+    for name in OUTPUTS:
+        assert np.allclose(together[name][4 + 3 * len(images)], one[name][0], atol=1e-4, rtol=1e-4)
+
+
+def test_noise_is_less_typical_than_a_simulated_chest(model, images):
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+    chest, other = (model.score(pictures, OUTPUTS)["atypicality"] for pictures in (images[:9], noise))
+    assert other.min() > max(chest.max(), model.record["atypicality_limit"])
+
+
+@pytest.fixture
+def copy(tmp_path):
+    record = json.loads((MODELS / RECORD).read_text())
+    for name in (RECORD, *(part["name"] for part in record["files"])):
+        shutil.copyfile(MODELS / name, tmp_path / name)
+    return tmp_path
+
+
+def first_part(folder):
+    return folder / json.loads((folder / RECORD).read_text())["files"][0]["name"]
+
+
+def damage(folder, problem):
+    part, record = first_part(folder), folder / RECORD
+    if problem == "missing":
+        part.unlink()
+    elif problem == "truncated":
+        part.write_bytes(part.read_bytes()[:-1000])
+    elif problem == "another hash":
+        content = bytearray(part.read_bytes())
+        content[len(content) // 2] ^= 1
+        part.write_bytes(content)
+    elif problem == "no record":
+        record.unlink()
+    elif problem == "damaged record":
+        record.write_text(record.read_text()[:99])
+    elif problem == "no thresholds":
+        record.write_text(json.dumps({"model": "x", "files": []}))
+    else:
+        part.write_bytes(b"no model")
+        told = json.loads(record.read_text())
+        told["files"][0]["sha256"] = hashlib.sha256(b"no model").hexdigest()
+        record.write_text(json.dumps(told))
+
+
+PROBLEMS = (
+    "missing",
+    "truncated",
+    "another hash",
+    "no record",
+    "damaged record",
+    "no thresholds",
+    "no ONNX",
+)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_damaged_model_is_one_line_with_a_remedy(copy, problem):
+    FinalModel(copy)
+    damage(copy, problem)
+    with pytest.raises(PneumoniaError, match="pneumonia export") as caught:
+        FinalModel(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_operating_point(model):
+    with pytest.raises(PneumoniaError, match="screening, balanced, rule-in"):
+        model.threshold("best")
+    assert model.threshold("screening") < model.threshold("balanced") < model.threshold("rule-in")
+
+
+def test_rebase_is_bayes():
+    assert rebase(0.3, 0.5) == pytest.approx(0.3)
+    assert rebase(0.8, 0.2) == pytest.approx(0.8 * 0.2 / (0.8 * 0.2 + 0.2 * 0.8))
+    assert rebase(rebase(0.7, 0.1), 0.5, reference=0.1) == pytest.approx(0.7)
+    assert (rebase(0.0, 0.3), rebase(1.0, 0.3)) == (0, 1)
+    for impossible in (0, 1, -0.1, 2, float("nan")):
+        with pytest.raises(PneumoniaError, match="between 0 and 1"):
+            rebase(0.5, impossible)

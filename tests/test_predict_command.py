@@ -1,0 +1,238 @@
+"""`python -m pneumonia predict` as a user meets it: what it prints and writes, how it ends, what it survives."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_files import SECRETS, make_dicom
+from PIL import Image
+
+from pneumonia import __main__ as cli
+from pneumonia import predict_command
+from pneumonia.config import ROOT
+from pneumonia.final_model import RECORD, FinalModel
+from pneumonia.predict_command import name_heatmap, printable
+from pneumonia.simulate import simulate_radiograph
+
+COMMAND = [sys.executable, "-m", "pneumonia", "predict"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Six radiographs, two of them DICOM, under names that are not easy."""
+    folder = tmp_path_factory.mktemp("radiographs")
+    for seed, name in enumerate(("a b.png", "-dash.png", "line\nbreak.png", "🫁.jpeg")):
+        Image.fromarray(simulate_radiograph("bacteria", np.random.default_rng(seed), 160)).save(folder / name)
+    (folder / "sub").mkdir()
+    for seed, name in enumerate(("scan", "scan.dcm"), start=4):
+        pixels = simulate_radiograph("NORMAL", np.random.default_rng(seed), 160)
+        (folder / "sub" / name).write_bytes(make_dicom(pixels, PatientAge="030Y"))
+    return folder
+
+
+def run(*arguments: object, **options) -> subprocess.CompletedProcess:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def predict(*arguments: object) -> int:
+    return cli.main(["predict", *map(str, arguments)])
+
+
+def read_rows(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table(folder, capsys):
+    assert predict(folder) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 2 + 6 and "Not for clinical use" in lines[0] and err == ""
+    assert any("line\\nbreak.png" in line for line in lines)
+    assert any("scan.dcm" in line and "refer" in line and "not one to five years" in line for line in lines)
+
+
+def test_json_and_csv_say_the_same(folder, tmp_path, capsys):
+    assert predict(folder, "--json", "--csv", tmp_path / "x.csv", "--operating-point", "screening") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = read_rows(tmp_path / "x.csv")
+    assert [row["path"] for row in rows] == [answer["path"] for answer in answers]
+    assert len({answer["path"] for answer in answers}) == 6
+    for row, answer in zip(rows, answers, strict=True):
+        assert float(row["probability"]) == answer["probability"] and row["call"] == answer["call"]
+        assert row["refer"] == str(answer["refer"]).lower() and row["warnings"] == "; ".join(answer["warnings"])
+        assert answer["operating_point"] == row["operating_point"] == "screening"
+        assert answer["model_hash"] == FinalModel().hash and answer["model"] == FinalModel().name
+
+
+def test_no_tensorflow_and_no_other_heavy_import(folder):
+    code = (
+        "import sys; from pneumonia.__main__ import main; status = main(sys.argv[1:]);"
+        "heavy = {'tensorflow', 'keras', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'cv2', 'onnx'} & set(sys.modules);"
+        "sys.exit(f'{heavy}' if heavy else status)"
+    )
+    command = [sys.executable, "-c", code, "predict", str(folder), "--json"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("\n") == 6
+
+
+def test_exit_statuses(folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.jpeg").write_text("no image")
+    assert predict(tmp_path / "empty") == 2
+    assert "no radiographs found" in capsys.readouterr().err
+    assert predict(tmp_path / "bad.jpeg") == 2
+    assert predict(tmp_path / "bad.jpeg", folder / "a b.png", "--csv", tmp_path / "x.csv") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 2 and err.count("bad.jpeg: not an image") == 2
+    bad, good = read_rows(tmp_path / "x.csv")
+    assert "not an image" in bad["error"] and bad["probability"] == "" and good["error"] == ""
+    assert predict(folder, "--prevalence", 2) == predict(folder, "--resume") == predict(folder, "--workers", 0) == 2
+    with pytest.raises(SystemExit) as ended:
+        predict(folder, "--operating-point", "best")
+    assert ended.value.code == 2
+
+
+def test_list_on_standard_input_and_leading_dash(folder):
+    ended = run("--json", "-", input=f"{folder}/a b.png\n{folder}/nowhere.png\n")
+    assert ended.returncode == 1 and ended.stdout.count("\n") == 2 and ended.stderr.count("\n") == 1
+    code = "import sys; from pneumonia.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "predict", "--json", "--", "-dash.png"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 0 and json.loads(ended.stdout)["path"] == "-dash.png"
+
+
+def test_patient_reaches_no_output(folder, tmp_path):
+    odd = make_dicom(np.zeros((40, 40), np.uint8)).replace(b"004Y", b"Zzq!").replace(b"20031114", b"2003111Z")
+    odd_path = tmp_path / "odd.dcm"
+    odd_path.write_bytes(odd)
+    (tmp_path / "broken.dcm").write_bytes(odd[: len(odd) - 900])
+    command = (folder / "sub", odd_path, tmp_path / "broken.dcm", "--json", "--heatmap", tmp_path / "maps")
+    ended = run(*command, "--csv", tmp_path / "x.csv", env=os.environ | {"PYTHONWARNINGS": "always"})
+    assert ended.returncode == 1
+    written = [path.read_bytes() for path in [tmp_path / "x.csv", *(tmp_path / "maps").iterdir()]]
+    assert len(written) == 1 + 3
+    everything = b"".join([ended.stdout.encode(), ended.stderr.encode(), *written])
+    assert [secret for secret in (*SECRETS, "2003111Z", "Zzq!") if secret.encode() in everything] == []
+
+
+def test_heatmaps(folder, tmp_path, capsys):
+    assert predict(folder, "--json", "--heatmap", tmp_path / "maps") == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == sorted(
+        name_heatmap(answer["path"]) for answer in answers
+    )
+    for answer in answers:
+        with Image.open(answer["heatmap"]) as overlay:
+            assert overlay.height == 160 and overlay.width > 160 and overlay.info == {}
+
+
+def test_heatmap_names_are_safe_and_differ():
+    names = {name_heatmap(path) for path in ("a/x.png", "b/x.png", "-x.png", "..", "é\n/🫁.png", "y" * 300)}
+    assert len(names) == 6
+    assert all(name[0] not in "-." and "\n" not in name and len(name) < 80 for name in names)
+
+
+def test_nothing_odd_reaches_the_terminal():
+    assert printable("a\x1b[2Jb\n\udcff") == "a\\x1b[2Jb\\n\\udcff"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """300 small files."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(300):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    (folder / "150.png").write_bytes(b"not an image")
+    return folder
+
+
+def wait_for_rows(path: Path, count: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None and time.monotonic() < deadline, "ended before it could be interrupted"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_interrupted_and_resumed(many, tmp_path, number, status):
+    table = tmp_path / "x.csv"
+    command = [*COMMAND, str(many), "--csv", str(table), "--batch-size", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_for_rows(table, 12, process)
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == status and "Traceback" not in error
+    before = table.read_bytes()
+    assert 11 <= len(read_rows(table)) < 300
+    table.write_bytes(before + b'"a row that was beg')
+    ended = run(many, "--csv", table, "--resume")
+    assert ended.returncode == 1 and ended.stderr.count("\n") <= 1
+    rows = read_rows(table)
+    assert [row["path"] for row in rows] == [str(many / f"{number:03d}.png") for number in range(300)]
+    assert table.read_bytes().startswith(before[: before.rindex(b"\n")])
+    assert [row["path"] for row in rows if row["error"]] == [str(many / "150.png")]
+    assert run(many, "--csv", table, "--resume").returncode == 0 and len(read_rows(table)) == 300
+
+
+def test_full_disk_then_resume(many, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
+
+    table = tmp_path / "x.csv"
+    ended = run(many, "--csv", table, preexec_fn=limit)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr and "--resume" in ended.stderr.splitlines()[-1]
+    assert table.stat().st_size <= 9_000
+    assert run(many, "--csv", table, "--resume").returncode == 1
+    assert [row["path"] for row in read_rows(table)] == [str(many / f"{number:03d}.png") for number in range(300)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_disk_that_is_full_from_the_start(folder, tmp_path):
+    ended = run(folder, "--csv", "/dev/full")
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "No space left" in ended.stderr
+    (tmp_path / "maps").write_text("a file where the folder should be")
+    ended = run(folder, "--heatmap", tmp_path / "maps")
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "cannot be written" in ended.stderr
+
+
+def test_closed_pipe_is_no_error(many):
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} {many} --json --batch-size 2 | head -1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.count("\n") == 1 and "Traceback" not in ended.stderr and "BrokenPipe" not in ended.stderr
+
+
+@pytest.mark.parametrize("problem", ["missing", "truncated", "another hash"])
+def test_broken_model_is_one_line(folder, tmp_path, monkeypatch, capsys, problem):
+    for path in (ROOT / "models").glob("final*"):
+        shutil.copyfile(path, tmp_path / path.name)
+    part = tmp_path / json.loads((tmp_path / RECORD).read_text())["files"][0]["name"]
+    content = part.read_bytes()
+    if problem == "missing":
+        part.unlink()
+    else:
+        part.write_bytes(content[:-9] if problem == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
+    monkeypatch.setattr(predict_command, "FinalModel", lambda: FinalModel(tmp_path))
+    assert predict(folder) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and part.name in err and "pneumonia export" in err
