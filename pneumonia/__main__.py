@@ -204,21 +204,12 @@ def run_evaluate_folder(options: argparse.Namespace) -> None:
     """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
     from dataclasses import replace
 
-    from .external import evaluate_external, load_home, write_external
-    from .results import read_run_record, read_table
+    from .external import report_folder
     from .runs import find_radiographs
 
     run = open_for(options, otherwise="results")
-    if not run.is_simulated:
-        run = replace(run, data=find_radiographs())
-    final, validation = (
-        read_run_record(run)["final_model"],
-        read_table(run, "predictions").query("split == 'validation'"),
-    )
-    home = load_home(run, read_table(run, "catalog"))
-    found = evaluate_external(run, final, validation, options.folder, home)
-    folder = options.out or run.home / "build" / "external" / options.folder.stem
-    report = write_external(found, run.model(final).title, folder)
+    run = run if run.is_simulated else replace(run, data=find_radiographs())
+    report = report_folder(run, options.folder, options.out)
     print(report.read_text(encoding="utf-8"))
     print(f"tables: {report.parent}")
 

@@ -23,6 +23,7 @@ from .evaluation import load_scores
 from .explain import find_pooled_head
 from .final_model import OUTPUTS, RECORD, FinalModel
 from .generators import load_pixels
+from .operating import choose_band, choose_operating_points
 from .records import hash_file, load_record, load_trained, save_atomically
 from .results import Results, hash_members
 from .twins import build_twins
@@ -31,7 +32,6 @@ FILE_BYTES = 20_000_000  # the largest file that the repository takes
 LEADING_SHARE = 6  # one in six directions of the penultimate features is kept as typical
 TYPICAL = 0.99  # share of validation and its twins that must not be called atypical
 COVERAGE = 0.95  # of the referral band, in each class
-WANTED = 0.98  # sensitivity of screening, specificity of rule-in
 
 
 def export_final(results: Results) -> Path:
@@ -150,25 +150,8 @@ def choose_thresholds(predictions: pd.DataFrame, model: str) -> dict:
     """Operating points and the referral band [low, high), from the ensemble on validation and its twins."""
     seen = [scores for split, scores in load_scores(predictions, model).items() if split.startswith("validation")]
     y_true, y_prob = (np.concatenate(parts) for parts in zip(*((s.y_true, s.ensemble) for s in seen), strict=True))
-    points = _choose_operating_points(y_true, y_prob)
-    return {"operating_points": points, "referral": list(_choose_band(y_true, y_prob, COVERAGE))}
-
-
-def _choose_operating_points(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, float]:
-    ill, well = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
-    missed, alarms = int((1 - WANTED) * len(ill) + 1e-9), int((1 - WANTED) * len(well) + 1e-9)
-    screening, rule_in = math.floor(ill[missed] * 1e6) / 1e6, math.floor(well[-1 - alarms] * 1e6 + 1) / 1e6
-    return {"screening": screening, "balanced": 0.5, "rule-in": rule_in}
-
-
-def _choose_band(y_true: np.ndarray, y_prob: np.ndarray, coverage: float) -> tuple[float, float]:
-    """Split conformal prediction, class by class: refer where not exactly one class is possible."""
-
-    def quantile(scores: np.ndarray) -> float:
-        return float(np.sort(scores)[min(math.ceil((len(scores) + 1) * coverage), len(scores)) - 1])
-
-    low, high = sorted((-quantile(-y_prob[y_true == 1]), quantile(y_prob[y_true == 0])))
-    return round(low, 6), round(high, 6)
+    points = choose_operating_points(y_true, y_prob)
+    return {"operating_points": points, "referral": list(choose_band(y_true, y_prob, COVERAGE))}
 
 
 def choose_limits(model: FinalModel, pixels: np.ndarray, used: pd.DataFrame) -> dict:

@@ -15,6 +15,7 @@ from .generators import load_pixels, predict_pixels
 from .radiograph import read_radiograph
 from .recalibration import find_enough, measure_drift, measure_recalibration, measure_site_shift
 from .records import load_trained, save_atomically
+from .results import read_run_record, read_table
 from .wording import format_interval, format_value
 
 THUMBNAIL = 16  # pixels of the side, for the site-against-site classifier
@@ -203,3 +204,11 @@ def describe_recalibration(table: pd.DataFrame) -> str:
         f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "
         f"from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
     )
+
+
+def report_folder(run: Run, folder: Path, out: Path | None = None) -> Path:
+    """Evaluate the final model of `run` on `folder`, and write the report to `out`, else build/external/<name>."""
+    final = read_run_record(run)["final_model"]
+    validation = read_table(run, "predictions").query("split == 'validation'")
+    found = evaluate_external(run, final, validation, folder, load_home(run, read_table(run, "catalog")))
+    return write_external(found, run.model(final).title, out or run.home / "build" / "external" / folder.stem)
