@@ -90,7 +90,7 @@ def draw_comparison(results: Results) -> Figure:
     )
     note = (
         f"In percent, at threshold {HALF}. Dot: mean over seeds; bar: its 95 % interval; ticks: single seeds. "
-        f"Shaded: the final model, chosen on validation. Dotted: the claimed {percent(CLAIMED_ACCURACY, 0)}."
+        f"Shaded: the final model. Dotted: the claimed {percent(CLAIMED_ACCURACY, 0)}."
     )
     figure = new_figure(title, note, height=6.5)
     axes = figure.subplots(1, len(METRIC_TITLES), sharey=True, width_ratios=(1.4, 1, 1, 1))
