@@ -34,7 +34,15 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
     run, catalog, _ = trained
     table = attribute(run, catalog, swap)
     assert set(table["model"]) == {CNN}
-    assert set(table["change"]) == {"validation", *ALL_TWINS, "control", "border", "centre", "encoding_swap"}
+    assert set(table["change"]) == {
+        "validation",
+        *ALL_TWINS,
+        "sharpness",
+        "control",
+        "border",
+        "centre",
+        "encoding_swap",
+    }
     predictions = predict_all(run, catalog).query("model == @CNN and seed == 1 and split == 'validation_tones'")
     value = table.query("change == 'tones' and metric == 'roc_auc' and seed == 1")["value"].item()
     assert value == pytest.approx(roc_auc(predictions["label"], predictions["y_prob"]), abs=1e-6)

@@ -13,6 +13,7 @@ from pneumonia.operations import (
     compress,
     cover,
     exchange_aspect,
+    exchange_sharpness,
     expose,
     mask_border,
     match_tones,
@@ -118,3 +119,13 @@ def test_border_is_black_and_the_inside_untouched(chests):
     np.testing.assert_array_equal(masked[inside, inside], chests[0][inside, inside])
     masked[inside, inside] = 0
     assert masked.max() == 0
+
+
+def test_exchanged_sharpness_softens_normal_sharpens_pneumonia_and_leaves_the_coarse_alone():
+    image = (np.random.default_rng(0).normal(128, 20, (128, 128))).clip(0, 255).astype(np.uint8)
+    softened, sharpened = exchange_sharpness(image, 0), exchange_sharpness(image, 1)
+    assert softened.std() < image.std() < sharpened.std()
+    assert abs(float(softened.mean()) - float(image.mean())) < 1
+    waves = (128 + 60 * np.sin(np.linspace(0, 4 * np.pi, 128, endpoint=False))).astype(np.uint8)  # two cycles
+    coarse = np.tile(waves, (128, 1))
+    assert np.abs(exchange_sharpness(coarse, 0).astype(int) - coarse).max() <= 2
