@@ -12,7 +12,7 @@ from .config import Run, ablation_run
 from .generators import load_pixels, predict_pixels
 from .metrics import roc_auc, threshold_metrics
 from .records import load_trained
-from .results import record_test_look, write_measured
+from .results import hash_ablation, record_test_look, write_measured
 from .training import say_now, train_all
 
 LOOK = "ablation: every row and seed together, once all were trained"
@@ -30,7 +30,7 @@ def make_ablation(run: Run, catalog: pd.DataFrame, swap: Path | None = None, say
     measured = attribute(ablation, catalog, swap)
     record_test_look(run, records, LOOK)
     ablated = pd.concat([measured, score_test(ablation, catalog)], ignore_index=True)
-    write_measured(run, "ablation", ablated, hash_catalog(catalog))
+    write_measured(run, "ablation", ablated, hash_ablation(hash_catalog(catalog)))
     return ablated
 
 

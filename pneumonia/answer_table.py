@@ -36,6 +36,7 @@ class AnswerTable:
         it cannot be written.
         """
         self.path, self.settings, self.done = path, settings, set()
+        self.failed = 0  # rows with an error, of an earlier run
         try:
             if path.exists() and path.stat().st_size > 0:
                 if not resume:
@@ -59,6 +60,7 @@ class AnswerTable:
                 if any(row[key] != str(self.settings[key]) for key in SETTINGS):
                     raise PneumoniaError(f"{self.path}: begun with another model or settings; choose another name")
                 self.done.add(row["path"])
+                self.failed += bool(row["error"])
         if self.path.stat().st_size == 0:  # killed within the header
             self.path.write_bytes(_encode([COLUMNS]))
 

@@ -132,7 +132,7 @@ class Reader:
             path=one.path,
             probability=round(rebase(probability, self.prevalence, self.reference), 6),
             call=CLASS_NAMES[int(probability >= self.threshold)],
-            refer=low <= probability < high or bool(found),
+            refer=min(low, self.threshold) <= probability < max(high, self.threshold) or bool(found),
             warnings=tuple(found),
             atypicality=round(float(atypicality), 4),
         )

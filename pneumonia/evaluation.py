@@ -37,12 +37,11 @@ COMPARISON_COLUMNS = ["model_a", "model_b", "split", "test", *Difference._fields
 METRICS = (*THRESHOLD_METRICS, *(f"{name}@chosen" for name in THRESHOLD_METRICS), "threshold", *SCORE_METRICS)
 DECIMALS = 6  # of every published value: far below the intervals, and the CSV is the same to the byte on every machine
 CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
-
 FINAL_MODEL_RULE = (
     "The final model is the network whose worst ROC AUC is the highest: the ROC AUC is averaged over seeds on the "
     "validation split and on each of its stress copies, and the lowest of these counts. The test split is not "
     "consulted. Of equal networks the earlier in the series wins. Networks that begin with pretrained weights are no "
-    "candidates."
+    "candidates. (This last sentence was added after a look at the test split.)"
 )
 
 

@@ -31,7 +31,7 @@ from .twins import build_twins
 FILE_BYTES = 20_000_000  # the largest file that the repository takes
 LEADING_SHARE = 6  # one in six directions of the penultimate features is kept as typical
 TYPICAL = 0.99  # share of validation and its twins that must not be called atypical
-COVERAGE = 0.95  # of the referral band, in each class
+COVERAGE = 0.99  # of the referral band, in each class
 
 
 def export_final(results: Results) -> Path:

@@ -209,6 +209,6 @@ def describe_recalibration(table: pd.DataFrame) -> str:
 def report_folder(run: Run, folder: Path, out: Path | None = None) -> Path:
     """Evaluate the final model of `run` on `folder`, and write the report to `out`, else build/external/<name>."""
     final = read_run_record(run)["final_model"]
-    validation = read_table(run, "predictions").query("split == 'validation'")
+    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(run, final, validation, folder, load_home(run, read_table(run, "catalog")))
     return write_external(found, run.model(final).title, out or run.home / "build" / "external" / folder.stem)

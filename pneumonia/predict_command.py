@@ -57,7 +57,7 @@ def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable 
     show = _Printer(options, reader, quiet=table is not None)
     answers = reader.stream(paths, options.batch_size, options.workers)
     bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
-    read = failed = 0
+    read, failed = 0, table.failed if table else 0
     for batch in _batches(iter(bar), options.batch_size):
         if options.heatmap:
             batch = [_add_heatmap(answer, reader, options.heatmap) for answer in batch]
@@ -69,7 +69,7 @@ def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable 
         if table:
             table.write(batch)
     sys.stdout.flush()
-    return _status(read, failed, len(done))
+    return _status(read, failed, len(done) - (table.failed if table else 0))
 
 
 def _status(read: int, failed: int, done: int) -> int:

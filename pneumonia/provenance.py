@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from .catalog import select_used
-from .results import Results
+from .records import load_record
+from .results import Results, hash_members
 from .wording import NOTHING, Facts, join_words, percent
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
@@ -99,6 +100,13 @@ def _probes_sentence(before: int) -> str:
     )
 
 
+def _hash_final(results: Results) -> str:
+    """Of the weights of the final model, as models/final.json has it."""
+    final = results.run.model(results.final_model)
+    records = [load_record(results.run, final, seed) for seed in results.run.seeds_of(final)]
+    return hash_members(records) if all(records) else NOTHING
+
+
 def run_facts(results: Results) -> Facts:
     """How the run was set up, how the final model was chosen, and how often the test split was looked at."""
     run, record, looks = results.run, results.record, results.test_looks
@@ -109,7 +117,7 @@ def run_facts(results: Results) -> Facts:
         "run.rule": record["final_model_rule"],
         "run.draws": f"{record['bootstrap_draws']:,}",
         "run.validation_fraction": percent(record["validation_fraction"], 0),
-        "run.weights_hash": record["weights_hash"],
+        "run.final.hash": _hash_final(results),
         "run.models.n": f"{len(run.models)}",
         "run.baselines.n": f"{sum(not config.is_cnn for config in run.models)}",
         "run.cnns.n": f"{sum(config.is_cnn for config in run.models)}",

@@ -78,10 +78,11 @@ def compute_power(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataF
     a, b = TOLD_APART
     scores, effect = load_scores(predictions, model)["test"], design_effect(predictions, model, draws)
     discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
-    earlier = [name for name in predictions["model"].unique() if name != model]
-    if earlier:
-        other = load_scores(predictions, earlier[-1])["test"].ensemble
-        discordant[f"paired, final model and {earlier[-1]}"] = _discordance(scores.ensemble, other)
+    names = list(predictions["model"].unique())
+    if names.index(model) > 0:
+        before = names[names.index(model) - 1]
+        other = load_scores(predictions, before)["test"].ensemble
+        discordant[f"paired, final model and {before}"] = _discordance(scores.ensemble, other)
     rows = []
     for design, share in discordant.items():
         share = max(share, b - a)  # fewer discordant calls than the difference itself cannot be

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from .catalog import hash_catalog
-from .config import PneumoniaError, Run, short_hash
+from .config import ABLATION, PneumoniaError, Run, short_hash
 from .records import describe_device, installed_versions, load_record, save_atomically
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
@@ -136,8 +136,13 @@ def is_current(run: Run, record: dict, name: str) -> bool:
     """Whether one of MEASURED is there and of the weights and radiographs that run.json speaks of."""
     if not (run.results_dir / f"{name}.csv").exists():
         return False
-    known = (record["weights_hash"], record["catalog_hash"])
+    known = (record["weights_hash"], record["catalog_hash"], hash_ablation(record["catalog_hash"]))
     return name in FOLLOWING or record.get("measured", {}).get(name) in known
+
+
+def hash_ablation(catalog_hash: str) -> str:
+    """What the ablation hangs on: the radiographs, and every row of its series."""
+    return short_hash([catalog_hash, *(config.hash() for config in ABLATION)])
 
 
 def name_final_model(run: Run, final_model: str, rule: str) -> None:

@@ -110,7 +110,7 @@ def tabulate_published(results: Results, facts: Facts) -> Table:
     pretrained = "ImageNet" if results.run.model(results.final_model).pretrained else "no"
     for suffix, what in (("", f"mean of {seeds} seeds"), (".ensemble", f"ensemble of {seeds}")):
         values = [facts[f"final.test.{metric}{suffix}"].removesuffix(" %") for metric in metrics]
-        rows.append([f"**{facts['final.title']}, {what}**", pretrained, *values, "validation and its twins"])
+        rows.append([f"**{facts['final.title']}, {what}**", pretrained, *values, "validation and twins; see the rule"])
     head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
     return head, rows
 
