@@ -48,14 +48,14 @@ class Desk:
         try:
             if len(paths) > MAX_FILES:
                 text = f"{len(paths)} files: {MAX_FILES} at most; `python -m pneumonia predict` answers any number"
-                answers, pictures = [Answer("upload", error=text)], [""]
+                answered = [(Answer("upload", error=text), "")]
             else:
-                answers, pictures = zip(*(self._answer_one(Path(path)) for path in paths), strict=True)
+                answered = [self._answer_one(Path(path)) for path in paths]
         finally:
             for path in paths:
                 Path(path).unlink(missing_ok=True)
-        kept = [asdict(answer) for answer in answers]
-        return kept, "".join(pictures), *self.show(kept, point, prevalence)
+        kept = [asdict(answer) for answer, _ in answered]
+        return kept, "".join(picture for _, picture in answered), *self.show(kept, point, prevalence)
 
     def _answer_one(self, path: Path) -> tuple[Answer, str]:
         """An answer at the prevalence of the calibration, and its picture. The folder of uploads is nobody's matter."""
@@ -110,7 +110,9 @@ def build_page(desk: Desk):
             files = gradio.File(label=limits, file_count="multiple", height=190)
             with gradio.Column():
                 point = gradio.Radio(list(model.record["operating_points"]), value="balanced", label="Operating point")
-                prevalence = gradio.Slider(0.01, 0.99, Reader(model).prevalence, step=0.01, label="Prevalence")
+                prevalence = gradio.Slider(
+                    0.01, 0.99, Reader(model).prevalence, step=0.01, label="Prevalence: share of ill children"
+                )
                 opacity = gradio.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the heatmap")
         with gradio.Row():
             pictures, answers = gradio.HTML(elem_id="pictures"), gradio.HTML(elem_id="answers")

@@ -30,6 +30,7 @@ STYLE = f"""
 :root {{ --heat: {OPACITY} }}
 .card {{ height: 25rem; overflow: auto; border: 1px solid #8884; border-radius: 6px; padding: .6rem;
          margin-bottom: .6rem }}
+.card.failed {{ height: 6rem }}
 .picture {{ position: relative; display: flex; height: calc(100% - 1.6rem); justify-content: center }}
 .picture > div {{ position: relative; height: 100%; min-width: 0 }}
 .picture img {{ height: 100%; max-width: 100%; object-fit: contain; margin: 0 }}
@@ -38,7 +39,7 @@ STYLE = f"""
 .result {{ font-size: 1.4rem; margin: .5rem 0 }}
 .error, .warning {{ border-left: 4px solid #b3261e; padding: .2rem .6rem; margin: .4rem 0 }}
 .warning {{ border-color: #b26a00 }}
-.scale {{ position: relative; height: 6.2rem; margin: .4rem 3rem 0 1rem }}
+.scale {{ position: relative; height: 6.2rem; margin: .4rem 9rem 0 1rem }}
 .scale div {{ position: absolute; white-space: nowrap; font-size: .8rem }}
 .scale .line {{ top: 1.2rem; height: .8rem; width: 100%; background: #8883; border-radius: 4px }}
 .scale .band {{ top: 1.2rem; height: .8rem; background: #b26a0080 }}
@@ -95,13 +96,13 @@ def embed(image: Image.Image, kind: str = "PNG") -> str:
 
 def show_no_picture(answer: Answer) -> str:
     """The card beside that of an error, so that pictures and answers stay side by side."""
-    return _card(answer.path, "no picture")
+    return _card(answer.path, "no picture", "card failed")
 
 
 def show_answer(answer: Answer, reader: Reader) -> str:
     """A card: the call, the calibrated probability on its scale, and what speaks against believing it."""
     if answer.error:
-        return _card(answer.path, f'<div class="error" role="alert">{escape(answer.error)}</div>')
+        return _card(answer.path, f'<div class="error" role="alert">{escape(answer.error)}</div>', "card failed")
     warnings = "".join(f'<div class="warning">{escape(text)}</div>' for text in answer.warnings)
     if answer.refer and not answer.warnings:
         warnings = '<div class="warning">too close to call</div>'
@@ -126,10 +127,11 @@ def show_scale(probability: float, reader: Reader) -> str:
 
     low, high = (place(at) for at in reader.model.record["referral"])
     parts = [f'<div class="line"></div><div class="band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>']
-    for row, (name, threshold) in enumerate(reader.model.record["operating_points"].items()):
-        shown, height = f"<b>{name}</b>" if name == reader.point else name, 2.2 + 1.1 * row
-        position = f"left:{place(threshold):.2f}%;height:{height}rem"
-        parts.append(f'<div class="tick" style="{position}">{shown} {place(threshold):.1f} %</div>')
+    points = sorted(reader.model.record["operating_points"].items(), key=lambda point: -point[1])
+    for row, (name, threshold) in enumerate(points):  # the leftmost lowest, so that no line crosses its words
+        shown = f"<b>{name}</b>" if name == reader.point else name
+        position = f"left:{place(threshold):.2f}%;height:{2.2 + 1.1 * row:.1f}rem"
+        parts.append(f'<div class="tick" style="{position}"><span>{shown} {place(threshold):.1f} %</span></div>')
     parts.append(f'<div class="here" style="left:{100 * probability:.2f}%"></div>')
     return f'<div class="scale">{"".join(parts)}</div>'
 
@@ -201,5 +203,5 @@ def show_download(answers: list[Answer], reader: Reader) -> str:
     return f'<a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a>'
 
 
-def _card(path: str, content: str) -> str:
-    return f'<div class="card"><div class="name">{escape(path)}</div>{content}</div>'
+def _card(path: str, content: str, kind: str = "card") -> str:
+    return f'<div class="{kind}"><div class="name">{escape(path)}</div>{content}</div>'
