@@ -63,7 +63,8 @@ class Rate(NamedTuple):
 def settle(answer: Answer, reader: Reader) -> Answer:
     """An answer given at the prevalence of the calibration -> the same at the reader's operating point and prevalence.
 
-    So a setting can be changed after the radiograph is gone. Whether to refer depends on neither.
+    So a setting can be changed after the radiograph is gone. Whether to refer depends on neither. The six decimals of
+    the answer cost at most 0.00005, at a prevalence of 0.01.
     """
     if answer.error:
         return answer

@@ -97,7 +97,7 @@ def test_settings_changed_later_give_what_the_command_line_gives(desk, point, pr
         first = Reader(desk.model).read(path).answer
         reader = Reader(desk.model, point, prevalence)
         later, direct = settle(first, reader), reader.read(path).answer
-        assert later.probability == pytest.approx(direct.probability, abs=1e-5)
+        assert later.probability == pytest.approx(direct.probability, abs=5e-5)
         assert replace(later, probability=0) == replace(direct, probability=0)
 
 
@@ -145,7 +145,7 @@ def test_what_takes_too_long_is_an_error(uploads, monkeypatch):
 
 
 def test_too_many_pixels_are_refused(desk, tmp_path):
-    Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")
     assert "million pixels" in desk.answer([str(tmp_path / "bomb.png")], "balanced", 0.5)[0][0]["error"]
 
 
@@ -337,7 +337,7 @@ def test_browser_shows_errors_and_goes_on(page, uploads):
 def test_browser_refuses_large_files(page, server, tmp_path):
     with (tmp_path / "large.png").open("wb") as file:
         file.truncate(MAX_MEGABYTES * 1_100_000)
-    with page.expect_response(lambda response: "/upload" in response.url) as refused:
+    with page.expect_response(lambda response: "/upload?" in response.url) as refused:
         page.set_input_files("input[type=file]", tmp_path / "large.png")
     assert refused.value.status == 413 and page.locator("#answers .card").count() == 0
     assert stored(server[1]) == []
@@ -386,7 +386,7 @@ def test_picture_of_the_page(page, uploads, tmp_path):
     upload(page, files_of(uploads)[0])
     page.wait_for_function("[...document.images].every(image => image.complete)")
     taken = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    taken.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
     assert target.stat().st_size < SCREENSHOT_BYTES
 
 
