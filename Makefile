@@ -28,7 +28,7 @@ report: $(INSTALLED)  ## metrics, plots, README block and slides from results/pr
 
 slides: report  ## presentation.pdf; it is a part of `report`
 
-app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on this machine only; needs no TensorFlow (300 MB)
+app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on this machine only; needs no TensorFlow (480 MB)
 	$(PY) -m pneumonia.app $(ARGS)
 
 test: $(INSTALLED_DEV) $(INSTALLED_APP)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
