@@ -5,9 +5,10 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_APP := $(VENV)/.installed-app
 
 .DEFAULT_GOAL := help
-.PHONY: help run download retrain report slides test lint format clean
+.PHONY: help run download retrain report slides app test lint format clean
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,7 +28,10 @@ report: $(INSTALLED)  ## metrics, plots, README block and slides from results/pr
 
 slides: report  ## presentation.pdf; it is a part of `report`
 
-test: $(INSTALLED_DEV)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
+app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on this machine only; needs no TensorFlow (480 MB)
+	$(PY) -m pneumonia.app $(ARGS)
+
+test: $(INSTALLED_DEV) $(INSTALLED_APP)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
 	$(PY) -m pytest $(ARGS)
 
 lint: $(INSTALLED_DEV)  ## what ruff finds, and whether `format` would change anything
@@ -42,15 +46,22 @@ clean:  ## remove build/ (decoded pixels, unfinished trainings, simulated run) a
 	rm -rf build .pytest_cache .ruff_cache
 	find pneumonia tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.lock
+$(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),run)" >&2; \
 	  exit 1; }
-	@echo "Installing requirements.lock into $(VENV): once, a few minutes, 2 GB"
 	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): requirements.lock | $(PY)
+	@echo "Installing requirements.lock into $(VENV): once, a few minutes, 2 GB"
 	@$(PIP_INSTALL) -r requirements.lock
 	@touch $@
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(INSTALLED_APP): requirements-predict.txt requirements-app.txt | $(PY)
+	@$(PIP_INSTALL) -r requirements-predict.txt
+	@$(PIP_INSTALL) --no-deps -r requirements-app.txt
 	@touch $@

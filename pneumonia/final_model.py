@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def _read_part(path: Path, sha256: str) -> bytes:
 
 
 def _open_session(content: bytes, threads: int):
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # since 1.29 it reports to Microsoft, unless told before it is loaded
     try:
         import onnxruntime
     except ImportError as error:

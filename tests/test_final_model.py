@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -151,3 +154,12 @@ def test_rebase_is_bayes():
     for impossible in (0, 1, -0.1, 2, float("nan")):
         with pytest.raises(PneumoniaError, match="between 0 and 1"):
             rebase(0.5, impossible)
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path):
+    """Its telemetry, on by default, would leave the mark of its session in the folder for temporary files."""
+    code = "from pneumonia.final_model import FinalModel; FinalModel(threads=1)"
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -27,7 +27,7 @@ STEPS = (
     *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder"),
     *("export", "predict", "notebook"),
 )
-TARGETS = {"run", "download", "retrain", "report", "test", "lint", "format", "slides", "clean", "help"}
+TARGETS = {"run", "download", "retrain", "report", "app", "test", "lint", "format", "slides", "clean", "help"}
 SECTIONS = [
     *("Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"),
     *("Visualizations", "Conclusions", "Next Steps", "Repository structure"),
@@ -221,6 +221,14 @@ def test_prediction_has_the_pins_of_the_lock(python, system, machine):
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(("system", "machine"), SYSTEMS)
+def test_page_needs_no_other_versions_than_the_lock(python, system, machine):
+    locked = select_pins("requirements.lock", python, system, machine)
+    page = select_pins("requirements-app.txt", python, system, machine)
+    assert "gradio" in page and {name for name in page if page[name] != locked.get(name, page[name])} == set()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize(("system", "machine"), SYSTEMS)
 def test_lock_holds_every_pin(python, system, machine):
     direct = select_pins("requirements.txt", python, system, machine)
     assert len({"tensorflow", "tensorflow-cpu"} & set(direct)) == 1
@@ -228,7 +236,13 @@ def test_lock_holds_every_pin(python, system, machine):
 
 
 def test_requirements_name_no_index():
-    for path in ("requirements.txt", "requirements.lock", "requirements-dev.txt", "requirements-predict.txt"):
+    for path in (
+        "requirements.txt",
+        "requirements.lock",
+        "requirements-dev.txt",
+        "requirements-predict.txt",
+        "requirements-app.txt",
+    ):
         assert re.findall(r"^(?:--|-i|-f).*|\S+://\S+", read(path), re.MULTILINE) == []
 
 
@@ -251,7 +265,9 @@ def test_requirements_are_what_is_imported():
     providers = packages_distributions()
     imported = {name: set(map(canonicalize_name, providers.get(name, ()))) for name in find_imports()}
     pinned = {canonicalize_name(item.name) for item in read_requirements("requirements.txt")}
-    assert {name for name, candidates in imported.items() if not candidates & pinned} == set(), "imported, not pinned"
+    page = {canonicalize_name(item.name) for item in read_requirements("requirements-app.txt")}
+    missing = {name for name, candidates in imported.items() if not candidates & (pinned | page)}
+    assert missing == set(), "imported, not pinned"
     assert pinned - set().union(*imported.values()) - NOT_IMPORTED == set(), "pinned, not imported"
 
 
