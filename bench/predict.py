@@ -1,6 +1,6 @@
 """Reading radiographs with ONNX Runtime beside doing it with Keras -> results/predict_bench.csv.
 
-    .venv/bin/python bench/predict.py [--originals DIR] [--memory 100 10000 100000]
+    .venv/bin/python bench/predict.py [start] [throughput] [memory] [--originals DIR] [--memory 100 10000 100000]
 
 Run it on a quiet machine. The radiographs are those of CHEST_XRAY_DIR or data/chest_xray (validation only), or
 simulated ones; `--originals` names untouched files of the same radiographs, under the same relative paths.
@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from pneumonia.config import real_run  # noqa: E402
 from pneumonia.final_model import FinalModel  # noqa: E402
 from pneumonia.radiograph import read_radiograph  # noqa: E402
-from pneumonia.results import write_table  # noqa: E402
+from pneumonia.results import read_table, write_table  # noqa: E402
 from pneumonia.runs import find_radiographs, open_simulated  # noqa: E402
 
 COLUMNS = ["benchmark", "variant", "metric", "median", "unit", "runs", "versus", "ratio"]
@@ -53,9 +53,10 @@ ONE_BY_KERAS = KERAS_MODELS + "print(predict(read_radiograph(Path(sys.argv[1]), 
 MEASURE = """
 images = np.load(sys.argv[1])
 predict(images)
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 y_prob = predict(images)
-print(json.dumps({"seconds": time.perf_counter() - start, "y_prob": y_prob.tolist()}))
+found = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+print(json.dumps(found | {"y_prob": y_prob.tolist()}))
 """
 MANY_BY_KERAS = KERAS_MODELS + MEASURE
 MANY_BY_ONNX = f"""
@@ -70,21 +71,34 @@ predict = lambda images: model.score(images)["probability"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="of start, throughput, memory; default: all")
     parser.add_argument("--originals", type=Path)
     parser.add_argument("--memory", type=int, nargs="*", default=[100, 10_000, 100_000])
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    paths = list_radiographs()
+    parts, paths = options.parts or ["start", "throughput", "memory"], list_radiographs()
     with tempfile.TemporaryDirectory() as folder:
-        rows = bench_cold_start(paths[0], options.runs)
-        rows += bench_throughput(paths, options.runs, Path(folder))
-        rows += bench_memory(paths, options.memory, Path(folder))
-    if options.originals:
-        rows += compare_originals(options.originals)
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    frame[["median", "ratio"]] = frame[["median", "ratio"]].astype(float).map(lambda value: float(f"{value:.4g}"))
-    write_table(real_run(None), "predict_bench", frame)
-    print(frame.to_string(index=False))
+        if "start" in parts:
+            keep(bench_cold_start(paths[0], options.runs))
+        if "throughput" in parts:
+            keep(bench_throughput(paths, options.runs, Path(folder)))
+        if options.originals:
+            keep(compare_originals(options.originals))
+        if "memory" in parts:
+            for count in options.memory:
+                keep(bench_memory(paths, count, Path(folder)))
+
+
+def keep(rows: list[list]) -> None:
+    """Put rows into results/predict_bench.csv at once, in place of older ones of the same measurement."""
+    new, run = pd.DataFrame(rows, columns=COLUMNS), real_run(None)
+    new[["median", "ratio"]] = new[["median", "ratio"]].astype(float).map(lambda value: float(f"{value:.4g}"))
+    print(new.to_string(index=False, header=False))
+    key = ["benchmark", "variant", "metric"]
+    if (run.results_dir / "predict_bench.csv").exists():
+        old = read_table(run, "predict_bench").fillna({"unit": "", "versus": ""})
+        new = pd.concat([old[~old.set_index(key).index.isin(new.set_index(key).index)], new])
+    write_table(run, "predict_bench", new)
 
 
 def list_radiographs(count: int = 512) -> list[Path]:
@@ -128,17 +142,20 @@ def bench_throughput(paths: list[Path], runs: int, folder: Path) -> list[list]:
             output = run_python("-c", code, str(folder / "images.npy"))[1]
             found[side].append(json.loads(output.splitlines()[-1]))
     slow, fast = (statistics.median(len(paths) / one["seconds"] for one in found[side]) for side in (KERAS, ONNX))
+    much, less = (statistics.median(1000 * one["cpu"] / len(paths) for one in found[side]) for side in (KERAS, ONNX))
     gap = np.abs(np.subtract(found[KERAS][0]["y_prob"], found[ONNX][0]["y_prob"])).max()
-    metric = f"radiographs a second, {len(paths)} already decoded"
+    metric, cpu = f"radiographs a second, {len(paths)} already decoded", "CPU time a radiograph"
     return [
         ["throughput", KERAS, metric, slow, "1/s", runs, "", np.nan],
         ["throughput", ONNX, metric, fast, "1/s", runs, KERAS, fast / slow],
+        ["throughput", KERAS, cpu, much, "ms", runs, "", np.nan],
+        ["throughput", ONNX, cpu, less, "ms", runs, KERAS, much / less],
         ["agreement", ONNX, "largest difference in probability", gap, "", len(paths), KERAS, np.nan],
     ]
 
 
-def bench_memory(paths: list[Path], counts: list[int], folder: Path) -> list[list]:
-    """The most memory that a whole `predict --csv` takes, and its rate from files, for longer and longer lists.
+def bench_memory(paths: list[Path], count: int, folder: Path) -> list[list]:
+    """The most memory that a whole `predict --csv` takes, and its rate from files, for a list of `count`.
 
     Linux only: elsewhere there are no such rows.
     """
@@ -150,17 +167,14 @@ def bench_memory(paths: list[Path], counts: list[int], folder: Path) -> list[lis
         "peak = [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')];"
         "print(peak[0]); sys.exit(status)"
     )
-    rows, first = [], None
-    for count in counts:
-        listed = "".join(f"{paths[number % len(paths)]}\n" for number in range(count))
-        table = str(folder / f"{count}.csv")
-        seconds, output = run_python("-c", code, "predict", "-", "--csv", table, stdin=listed)
-        megabytes = int(output.splitlines()[-1]) / 1024
-        first = first or megabytes
-        versus, ratio = (f"{counts[0]} radiographs", megabytes / first) if count != counts[0] else ("", np.nan)
-        rows.append(["memory", f"{count} radiographs", "most memory used", megabytes, "MiB", 1, versus, ratio])
-        rows.append(["end to end", f"{count} radiographs", "files a second", count / seconds, "1/s", 1, "", np.nan])
-    return rows
+    listed = "".join(f"{paths[number % len(paths)]}\n" for number in range(count))
+    arguments = ("predict", "-", "--csv", str(folder / f"{count}.csv"))
+    seconds, output = run_python("-c", code, *arguments, stdin=listed)
+    megabytes = int(output.splitlines()[-1]) / 1024
+    return [
+        ["memory", f"{count} radiographs", "most memory used", megabytes, "MiB", 1, "", np.nan],
+        ["end to end", f"{count} radiographs", "files a second", count / seconds, "1/s", 1, "", np.nan],
+    ]
 
 
 def compare_originals(originals: Path) -> list[list]:

@@ -57,7 +57,8 @@ def test_onnx_is_the_mean_of_the_members(tmp_path, monkeypatch, images, builder,
     logits = [np.log(p / (1 - p)) for p in (member.predict(given, verbose=0)[:, 0] for member in members)]
     biases = [float(member.layers[-1].get_weights()[1][0]) for member in members]
     assert np.allclose(scores["evidence"].mean(axis=(1, 2)), np.mean(logits, axis=0) - np.mean(biases), atol=1e-3)
-    assert np.abs(scores["atypicality"].mean() - 1) < 0.05, "1 is usual among the radiographs it was fitted to"
+    if builder == "build_deep_cnn":  # the features of an untrained EfficientNet are all but 0
+        assert np.abs(scores["atypicality"].mean() - 1) < 0.05, "1 is usual among the radiographs it was fitted to"
 
 
 def test_network_without_a_pooled_head_is_refused(images):
