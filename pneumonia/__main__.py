@@ -47,10 +47,37 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         step = add_step(steps, name, function, text)
         step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
+    add_step(steps, "transfer", run_transfer, "train a network of keras.applications to compare -> build/transfer/")
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
+    add_measurements(steps)
     add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
     return parser
+
+
+def add_measurements(steps) -> None:
+    """What is measured besides: slower than the rest, each leaves one file in results/, and none is done twice."""
+    for name, text in (
+        ("robustness", "score the test split corrupted and resampled -> results/robustness.csv (a look at test)"),
+        ("masking", "score validation and test with parts painted over -> results/masking.csv (a look at test)"),
+    ):
+        step = add_step(steps, name, run_measurement, text)
+        step.set_defaults(table=name)
+        step.add_argument("--seeds", type=int, default=99, help="at most so many seeds of all but the final model")
+    for name, text in (
+        (
+            "learning-curve",
+            "train on 1/20 to all of the patients -> results/learning_curve.csv (a look at test)",
+        ),
+        ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
+        ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
+    ):
+        add_step(steps, name, run_study, text).set_defaults(table=name.replace("-", "_"))
+    folder = add_step(
+        steps, "evaluate-folder", run_evaluate_folder, "the final model on another hospital's radiographs"
+    )
+    folder.add_argument("--folder", type=Path, required=True, help="of NORMAL/ and PNEUMONIA/, or a CSV of path,label")
+    folder.add_argument("--out", type=Path, default=None, help="for the report; else build/external/<name>")
 
 
 def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
@@ -111,6 +138,18 @@ def run_ablation(options: argparse.Namespace) -> None:
     make_ablation(run, make_catalog(run), options.encoding_swap)
 
 
+def run_transfer(options: argparse.Namespace) -> None:
+    from .ablation import describe_transfer
+    from .config import application_run
+    from .steps import make_catalog
+    from .training import train_all
+
+    run = open_for(options)
+    catalog, transfer = make_catalog(run), application_run(run.data)
+    train_all(transfer, catalog)
+    print(describe_transfer(transfer, catalog).to_string())
+
+
 def run_figures(options: argparse.Namespace) -> None:
     from .figures import draw_all
     from .results import load_results
@@ -130,6 +169,43 @@ def run_report(options: argparse.Namespace) -> None:
     results = load_results(run)
     draw_all(results, with_radiographs=False)
     write_reports(results)
+
+
+def run_measurement(options: argparse.Namespace) -> None:
+    from .steps import make_measurement
+
+    table = make_measurement(open_for(options), options.table, options.seeds)
+    print(f"results/{options.table}.csv: {len(table)} rows")
+
+
+def run_study(options: argparse.Namespace) -> None:
+    from .steps import make_study
+
+    table = make_study(open_for(options), options.table)
+    print(f"results/{options.table}.csv: {len(table)} rows")
+
+
+def run_evaluate_folder(options: argparse.Namespace) -> None:
+    """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
+    from dataclasses import replace
+
+    from .external import evaluate_external, load_home, write_external
+    from .results import read_run_record, read_table
+    from .runs import find_radiographs
+
+    run = open_for(options, otherwise="results")
+    if not run.is_simulated:
+        run = replace(run, data=find_radiographs())
+    final, validation = (
+        read_run_record(run)["final_model"],
+        read_table(run, "predictions").query("split == 'validation'"),
+    )
+    home = load_home(run, read_table(run, "catalog"))
+    found = evaluate_external(run, final, validation, options.folder, home)
+    folder = options.out or run.home / "build" / "external" / options.folder.stem
+    report = write_external(found, run.model(final).title, folder)
+    print(report.read_text(encoding="utf-8"))
+    print(f"tables: {report.parent}")
 
 
 def run_notebook(options: argparse.Namespace) -> None:

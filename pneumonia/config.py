@@ -201,6 +201,16 @@ def ablation_run(data: Path | None) -> Run:
     return Run("ablation", data, home=ROOT / "build" / "ablation", cache=ROOT / "build" / "cache", models=ABLATION)
 
 
+APPLICATION = replace(
+    MODEL_SERIES[-1], name="mobilenet_v2", title="MobileNetV2 of keras.applications", builder="build_mobilenet_v2"
+)
+
+
+def application_run(data: Path | None) -> Run:
+    """The transfer row through keras.applications, outside the committed series; everything stays in build/."""
+    return Run("transfer", data, ROOT / "build" / "transfer", ROOT / "build" / "cache", models=(APPLICATION,))
+
+
 def real_run(data: Path | None) -> Run:
     """The run whose results are committed."""
     return Run("real", data, home=ROOT, cache=ROOT / "build" / "cache", models=MODEL_SERIES)

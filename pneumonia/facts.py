@@ -11,6 +11,7 @@ import pandas as pd
 from .catalog import select_used
 from .config import CLAIMED_ACCURACY, PneumoniaError
 from .consequences import change_facts, consequence_facts
+from .measured_facts import measured_facts
 from .metrics import apply_threshold
 from .provenance import catalog_facts, run_facts, training_facts
 from .results import Results
@@ -41,12 +42,12 @@ def build_facts(results: Results) -> Facts:
     (test against validation), versus.<a>.<b>.* (a against b on test), chosen.* (chosen threshold against 0.5), step.*
     (against the model before it). What they say changes with the sign: .direction, .phrase, .signed. The rest:
     claimed.*, best.*, errors.*, stress.*, per1000.*, point.*, subgroup.*,
-    attribution.*, ablation.*, catalog.*, training.*, looks.*, run.*.
+    attribution.*, ablation.*, the sentences of measured_facts, catalog.*, training.*, looks.*, run.*.
     """
     facts: Facts = {}
     for build in (_metrics, _differences, _steps, _verdicts, _errors, _stress, _per_1000):
         facts |= build(results)
-    for build in (consequence_facts, change_facts, catalog_facts, training_facts, run_facts):
+    for build in (consequence_facts, change_facts, measured_facts, catalog_facts, training_facts, run_facts):
         facts |= build(results)
     final = results.final_model
     for key in [key for key in facts if final in key.split(".")]:

@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .applications import build_mobilenet_v2, load_application_weights
 from .config import ModelConfig, PneumoniaError
-from .transfer import build_efficientnet_lite0
+from .transfer import build_efficientnet_lite0, load_imagenet_weights
 
 
 def build_model(config: ModelConfig, **options) -> keras.Model | Pipeline | DummyClassifier:
@@ -69,6 +70,16 @@ def build_deep_cnn(config: ModelConfig, widths: tuple[int, ...] = (32, 64, 128, 
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="pneumonia")(x), name=config.name)
 
 
+def build_half_cnn(config: ModelConfig) -> keras.Model:
+    """The deep CNN at half its width."""
+    return build_deep_cnn(config, widths=(16, 32, 64, 96))
+
+
+def build_wide_cnn(config: ModelConfig) -> keras.Model:
+    """The deep CNN at one and a half times its width."""
+    return build_deep_cnn(config, widths=(48, 96, 192, 288))
+
+
 def _convolve(x, width: int, kernel: int = 3, stride: int = 1, activate: bool = True):
     x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
@@ -107,6 +118,11 @@ BUILDERS = {
     builder.__name__: builder
     for builder in (
         *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
-        *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
+        *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0, build_mobilenet_v2),
+        *(build_half_cnn, build_wide_cnn),
     )
+}
+PRETRAINED = {  # builder -> what fills it with ImageNet weights, or says why it cannot
+    "build_efficientnet_lite0": load_imagenet_weights,
+    "build_mobilenet_v2": load_application_weights,
 }

@@ -13,7 +13,7 @@ from .calibration import calibrate
 from .catalog import hash_catalog, select_used
 from .config import ModelConfig, PneumoniaError, Run
 from .generators import build_generators, compute_class_weights, load_pixels
-from .models import build_model, count_parameters, flatten_pixels, metadata_features
+from .models import PRETRAINED, build_model, count_parameters, flatten_pixels, metadata_features
 from .records import (
     Stopwatch,
     checkpoint_path,
@@ -31,7 +31,6 @@ from .records import (
     start_retraining,
     weights_path,
 )
-from .transfer import load_imagenet_weights
 
 
 def say_now(line: str) -> None:
@@ -123,7 +122,7 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
         keras.utils.set_random_seed(seed)
         model = build_model(config)
         if config.pretrained:
-            load_imagenet_weights(model, run.cache)
+            PRETRAINED[config.builder](model, run.cache)
         compile_model(model, config, steps=len(train) * config.epochs)
     else:
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from measured import LAW, make_measured
 from PIL import Image
 from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
@@ -18,7 +19,7 @@ from tiny import shrink
 
 from pneumonia.attribution import COLUMNS
 from pneumonia.catalog import build_catalog, select_used
-from pneumonia.config import ABLATION, PneumoniaError, real_run, simulated_run
+from pneumonia.config import ABLATION, ROOT, PneumoniaError, real_run, simulated_run
 from pneumonia.evaluation import compute_metrics
 from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
 from pneumonia.figures.ablation import compute_ablation
@@ -29,9 +30,12 @@ from pneumonia.figures.mistakes import compute_border_share, compute_outcomes, c
 from pneumonia.figures.probabilities import compute_reliability, compute_threshold_curve
 from pneumonia.figures.radiographs import compute_mean_images, pick_patients
 from pneumonia.figures.scores import compute_counts, compute_ensemble
+from pneumonia.figures.stress import MASK_TITLES, compute_heat, compute_masks
+from pneumonia.figures.studies import describe_next_point
 from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
 from pneumonia.figures.suspects import compute_suspects, describe_swap, find_culprit
 from pneumonia.generators import load_pixels
+from pneumonia.learning_curve import extrapolate
 from pneumonia.metrics import ece, threshold_metrics
 from pneumonia.models import build_model
 from pneumonia.records import hash_file, record_path, weights_path
@@ -43,6 +47,8 @@ STEMS = [
     *("ablation", "learning_curves"),
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
+    *("subgroups", "published", "per_1000", "decision_curve", "robustness", "masking"),
+    *("more_data", "pareto", "three_class"),
 ]
 PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
 CHARTS = [stem for stem in STEMS if stem not in PANELS]
@@ -62,10 +68,12 @@ def results(clean_tree, tmp_path_factory) -> Results:
     predictions = make_predictions(run, select_used(catalog))
     write_weights(run)
     empty = pd.DataFrame()
+    costs = [{"model": config.name, "cpu_seconds": 60.0 + 9 * len(config.name)} for config in models]
     metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
     cnns = [config.name for config in run.models if config.is_cnn]
-    measured = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
-    return Results(run, record, catalog, make_history(run), empty, predictions, metrics, empty, empty, measured)
+    changes = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
+    measured, training = make_measured(run, predictions, FINAL) | changes, pd.DataFrame(costs)
+    return Results(run, record, catalog, make_history(run), training, predictions, metrics, empty, empty, measured)
 
 
 def make_changes(models: list[str]) -> pd.DataFrame:
@@ -203,7 +211,8 @@ def test_files_are_small_palettes_without_metadata(stem, drawn):
 
 
 def test_all_files_together_can_be_embedded_in_the_notebook():
-    assert len(PANELS) * RADIOGRAPH_BYTES + len(CHARTS) * CHART_BYTES < 2_200_000
+    """As base64, four bytes for three, in less than 3 MB."""
+    assert sum(path.stat().st_size for path in (ROOT / "images").glob("*.png")) < 2_200_000
 
 
 @pytest.mark.parametrize("stem", sorted(PANELS))
@@ -524,3 +533,34 @@ def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):
     texts = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
     assert "not measured in this run" in texts
     assert "python -m pneumonia ablation" in texts
+
+
+# --- figures of what was measured besides -------------------------------------------------------------------------
+
+
+def test_the_heat_map_shows_means_over_severities_and_the_title_the_worst(results):
+    table = results.table("robustness")
+    heat = compute_heat(table)
+    rows = table.query("model == @FINAL and condition == 'blur' and metric == 'accuracy'")
+    assert heat.loc[FINAL, "blur"] == pytest.approx(rows["value"].mean())
+    assert heat.shape == (len(heat), 16) and compute_heat(table, FINAL).shape == (5, 16)
+    assert "vignetting is worst" in title_of_figure(build_figure(results, "robustness"))
+
+
+def test_the_data_curve_speaks_of_what_the_law_says(results):
+    law = extrapolate(results.table("learning_curve"))
+    assert law["exponent"][0] == pytest.approx(LAW[2], rel=0.4)
+    assert "no number" in describe_next_point(law | {"next_point": (1e4, 9e3, np.inf)}, 3000)
+    assert describe_next_point(law | {"next_point": (np.inf,) * 3}, 3000).startswith("by the fitted law no number")
+    assert describe_next_point(law | {"next_point": (np.nan,) * 3}, 3000) == "no power law fits"
+    title = title_of_figure(build_figure(results, "more_data"))
+    assert "From 150 to 3,000 patients" in title
+
+
+def test_calls_per_1000_are_those_of_the_table(results):
+    rows = results.table("per_1000").query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")
+    assert f"miss {rows.loc['missed', 'value']:.0f} of 300" in title_of_figure(build_figure(results, "per_1000"))
+
+
+def test_masks_are_shown_in_their_order(results):
+    assert list(compute_masks(results.table("masking"), "roc_auc").columns) == list(MASK_TITLES)

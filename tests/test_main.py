@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
 
-STEPS = ("download", "catalog", "train", "evaluate", "figures", "report", "notebook")
+STEPS = (
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+)
 
 
 def test_help_lists_every_step(capsys):
@@ -15,7 +20,7 @@ def test_help_lists_every_step(capsys):
         cli.main(["--help"])
     assert ended.value.code == 0
     listed = capsys.readouterr().out
-    assert all(f"\n  {step} " in listed or f"\n    {step} " in listed for step in STEPS)
+    assert tuple(re.findall(r"^ {4}([a-z-]+)\b", listed, re.MULTILINE)) == STEPS
 
 
 def test_unknown_step_is_refused(capsys):

@@ -22,7 +22,10 @@ from pneumonia.config import ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
-STEPS = ("download", "catalog", "train", "evaluate", "figures", "report", "notebook")
+STEPS = (
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder", "notebook"),
+)
 TARGETS = {"run", "download", "retrain", "report", "test", "lint", "format", "slides", "clean", "help"}
 SECTIONS = [
     *("Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"),
@@ -187,7 +190,7 @@ def test_modules_and_functions_are_short(path):
 def test_command_line_names_the_steps():
     command = [sys.executable, "-m", "pneumonia", "--help"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert tuple(re.findall(r"^ {4}([a-z]+)\b", text, re.MULTILINE)) == STEPS
+    assert tuple(re.findall(r"^ {4}([a-z-]+)\b", text, re.MULTILINE)) == STEPS
     assert "--simulated" in text
 
 

@@ -17,14 +17,17 @@ from .ablation import draw_ablation
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
+from .hospital import draw_decision_curve, draw_per_1000, draw_published, draw_subgroups
 from .mistakes import draw_gradcam, draw_worst_mistakes
 from .probabilities import draw_calibration, draw_threshold_curve
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
+from .stress import draw_masking, draw_robustness
+from .studies import draw_more_data, draw_pareto, draw_three_class
 from .style import mark_simulated, new_figure, use_style, write_png
 from .suspects import draw_suspects
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
-CHART_BYTES, RADIOGRAPH_BYTES = 70_000, 200_000
+CHART_BYTES, RADIOGRAPH_BYTES = 70_000, 165_000
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,27 @@ FIGURES: dict[str, Figure] = {
         draw_gradcam, True, "Test radiographs the final model got right and wrong, with maps of where it looked"
     ),
     "worst_mistakes": Figure(draw_worst_mistakes, True, "The test radiographs on which the final model was most wrong"),
+    "subgroups": Figure(
+        draw_subgroups, False, "Dots: sensitivity per kind of pneumonia, specificity per normal series", "subgroups"
+    ),
+    "published": Figure(
+        draw_published, False, "Dots: published accuracies beside the final model's interval", "published_comparisons"
+    ),
+    "per_1000": Figure(
+        draw_per_1000, False, "Dots: missed, needlessly treated and referred children per 1,000", "per_1000"
+    ),
+    "decision_curve": Figure(
+        draw_decision_curve, False, "Curves: net benefit of the model, treat-all and treat-none", "decision_curve"
+    ),
+    "robustness": Figure(
+        draw_robustness, False, "Heat map: accuracy of every model under sixteen corruptions", "robustness"
+    ),
+    "masking": Figure(draw_masking, False, "Table: ROC AUC of every model with parts of the film hidden", "masking"),
+    "more_data": Figure(draw_more_data, False, "Curves: error against patients, with a power law", "learning_curve"),
+    "pareto": Figure(draw_pareto, False, "Dots: accuracy against CPU minutes, with the front", "pareto"),
+    "three_class": Figure(
+        draw_three_class, False, "Confusion of normal, bacterial and viral; accuracy beside two outputs", "three_class"
+    ),
 }
 
 

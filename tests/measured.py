@@ -1,0 +1,100 @@
+"""Made-up measurements for the figures: the same shape as the real tables, numbers that no training made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pneumonia.conditions import COLUMNS as CONDITION_COLUMNS
+from pneumonia.config import KINDS, Run
+from pneumonia.corruptions import CORRUPTIONS, SEVERITIES
+from pneumonia.decision import compute_decision_curve, compute_per_1000
+from pneumonia.learning_curve import COLUMNS as CURVE_COLUMNS
+from pneumonia.learning_curve import power_law
+from pneumonia.masking import MASKS
+from pneumonia.pareto import COLUMNS as PARETO_COLUMNS
+from pneumonia.pareto import GRID, METRICS, WIDTHS
+from pneumonia.published_comparison import compare_published, compute_power
+from pneumonia.robustness import ALL, CLEAN, RESAMPLING
+from pneumonia.subgroups import compute_subgroups
+from pneumonia.three_class import COLUMNS as THREE_COLUMNS
+
+LAW = (0.02, 0.2, 0.6)
+
+
+def make_measured(run: Run, predictions: pd.DataFrame, final: str) -> dict[str, pd.DataFrame]:
+    """Every table of results.MEASURED."""
+    return {
+        "subgroups": compute_subgroups(predictions, 20),
+        "per_1000": compute_per_1000(predictions, final, 20),
+        "decision_curve": compute_decision_curve(predictions, final, 20),
+        "published_comparisons": compare_published(predictions, final, 20),
+        "power": compute_power(predictions, final, 20),
+        "robustness": make_robustness(run),
+        "masking": make_masking(run),
+        "learning_curve": make_learning_curve(),
+        "pareto": make_pareto(),
+        "three_class": make_three_class(),
+    }
+
+
+def looking(run: Run) -> list[str]:
+    return [config.name for config in run.models if config.name not in ("majority", "metadata_logistic")]
+
+
+def make_robustness(run: Run) -> pd.DataFrame:
+    rows = []
+    for number, model in enumerate(looking(run)):
+        clean = 0.75 + 0.03 * number
+        shown = [(CLEAN, 0), *((f"resampled {name}", 0) for name in RESAMPLING)]
+        rows += [(model, "test", *where, "accuracy", clean, clean - 0.02, clean + 0.02, 624, 3) for where in shown]
+        for place, name in enumerate(CORRUPTIONS):
+            for severity in SEVERITIES:
+                value = clean - 0.002 * severity * place
+                rows.append((model, "test", name, severity, "accuracy", value, value - 0.02, value + 0.02, 624, 3))
+        rows.append((model, "test", ALL, 0, "corruption_error", 1 - 0.1 * number, 0.1, 1.2, 624, 3))
+    return pd.DataFrame(rows, columns=CONDITION_COLUMNS)
+
+
+def make_masking(run: Run) -> pd.DataFrame:
+    rows = [
+        (model, split, name, 0, metric, 0.95 - 0.04 * place - 0.01 * number, 0.5, 1.0, 624, 3)
+        for number, model in enumerate(looking(run))
+        for split in ("validation", "test")
+        for place, name in enumerate(MASKS)
+        for metric in ("accuracy", "roc_auc")
+    ]
+    return pd.DataFrame(rows, columns=CONDITION_COLUMNS)
+
+
+def make_learning_curve() -> pd.DataFrame:
+    rng, rows = np.random.default_rng(3), []
+    for fraction in (0.05, 0.1, 0.25, 0.5, 1.0):
+        for split in ("validation", "test"):
+            seeds = 1 - power_law(3000 * fraction, *LAW) + rng.normal(0, 0.002, 3)
+            for seed, value in (("0", seeds[0]), ("1", seeds[1]), ("2", seeds[2]), ("mean", seeds.mean())):
+                rows.append((fraction, 3000 * fraction, 4400 * fraction, seed, split, "accuracy", value, 0.8, 1.0, 624))
+    return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+
+
+def make_pareto() -> pd.DataFrame:
+    rows = []
+    for builder, pixels, epochs in GRID:
+        cost = WIDTHS[builder] ** 2 * (pixels / 96) ** 2 * epochs * 10
+        value = 1 - 0.3 * (1 + cost) ** -0.3
+        told = (f"{builder} {pixels} {epochs}", WIDTHS[builder], pixels, epochs, 9000, cost, 1)
+        for split in ("validation", "validation_exchange", "test"):
+            rows += [(*told, split, metric, value, value - 0.02, value + 0.02) for metric in METRICS]
+    return pd.DataFrame(rows, columns=PARETO_COLUMNS)
+
+
+def make_three_class() -> pd.DataFrame:
+    values = {"accuracy": 0.91, "sensitivity": 0.95, "specificity": 0.84}
+    three = values | {"accuracy of three": 0.75, "bacteria or virus": 0.78}
+    three |= {f"{true} as {called}": 0.8 if true == called else 0.1 for true in KINDS for called in KINDS}
+    rows = [
+        (model, "test", metric, value, value - 0.03, value + 0.03, 624, 3)
+        for model, told in (("two_class", values), ("three_class", three))
+        for metric, value in told.items()
+    ]
+    return pd.DataFrame(rows, columns=THREE_COLUMNS)

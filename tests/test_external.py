@@ -1,0 +1,171 @@
+"""Elsewhere: folders and lists that are read, a site that is another machine, and what re-calibration does to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import CNN, train_once
+
+from pneumonia import __main__ as cli
+from pneumonia import steps
+from pneumonia.config import PneumoniaError
+from pneumonia.external import describe_recalibration, evaluate_external, find_cases, load_home, write_external
+from pneumonia.recalibration import (
+    apply_shift,
+    balanced_log_loss,
+    draw_sample,
+    find_enough,
+    fit_shift,
+    measure_drift,
+    measure_recalibration,
+    measure_site_shift,
+)
+from pneumonia.results import read_table
+from pneumonia.simulate import simulate_radiograph
+
+RNG = np.random.default_rng(4)
+LABELS = np.repeat([0, 1], [300, 300])
+LOGITS = RNG.normal(size=600) * 1.5 + 2.2 * (2 * LABELS - 1)
+HONEST = apply_shift(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.exp(-LOGITS))))
+PATIENTS = np.repeat(np.arange(300), 2).astype(str)
+
+
+@pytest.fixture(scope="module")
+def finished(clean_tree, tmp_path_factory):
+    """A finished run of the tiny series."""
+    trained, _, records = train_once(clean_tree, clean_tree.parent / "trained")
+    run = replace(trained, home=tmp_path_factory.mktemp("external"))
+    run.models_dir.symlink_to(trained.models_dir, target_is_directory=True)
+    catalog = steps.make_catalog(run)
+    steps.make_models(run, catalog, say=lambda line: None)
+    steps.make_predictions(run, catalog, records, why="the test of another site")
+    steps.make_metrics(run)
+    return run, catalog
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Twenty adult-sized PNGs of 1,024 px from another machine (darker, blurred), one damaged file, and clutter."""
+    folder = tmp_path_factory.mktemp("hospital")
+    for number in range(20):
+        kind = "NORMAL" if number % 2 else "bacteria"
+        image = cv2.resize(simulate_radiograph(kind, np.random.default_rng(500 + number), 128), (1024, 1024))
+        target = folder / ("Normal" if number % 2 else "PNEUMONIA") / f"scan{number}.png"
+        target.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(target), (0.6 * cv2.GaussianBlur(image, (0, 0), 6)).astype(np.uint8))
+    (folder / "PNEUMONIA" / "damaged.png").write_bytes(b"not a picture")
+    (folder / "PNEUMONIA" / ".DS_Store").write_bytes(b"clutter")
+    return folder
+
+
+def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
+    run, catalog = finished
+    validation = read_table(run, "predictions").query("split == 'validation'")
+    found = evaluate_external(run, CNN, validation, site, load_home(run, catalog))
+    assert len(found.cases) == 20 and len(found.unreadable) == 1 and "damaged.png" in found.unreadable[0]
+    assert set(found.metrics["split"]) == {"validation", "test"} and set(found.predictions["seed"]) == {0, 1}
+    ours = found.predictions.query("split == 'test' and seed == 0")
+    accuracy = ((ours["y_prob"] >= 0.5) == (ours["label"] == 1)).mean()
+    row = found.metrics.query("split == 'test' and seed == '0' and metric == 'accuracy'")["value"].item()
+    assert row == pytest.approx(accuracy)
+    assert {"calibration slope", "calibration intercept"} <= set(found.drift["what"])
+    report = write_external(found, "Tiny CNN", tmp_path / "report")
+    text = report.read_text()
+    assert "20 radiographs of 20 patients, 10 of them PNEUMONIA; 1 files could not be read" in text
+    mean = found.metrics.query("split == 'test' and seed == 'mean' and metric == 'accuracy'")["value"].item()
+    assert f"| {100 * mean:.1f} % (" in text.split("| accuracy |")[1].splitlines()[0]
+    assert {file.name for file in report.parent.iterdir()} == {
+        *("report.md", "predictions.csv", "metrics.csv", "drift.csv", "recalibration.csv")
+    }
+
+
+def test_a_csv_names_the_same_cases(site, tmp_path):
+    by_folder = find_cases(site).query("~path.str.contains('damaged')")
+    listing = tmp_path / "cases.csv"
+    rows = by_folder.assign(label=by_folder["label"].map({0: "Normal", 1: "1"}), patient_id=["one", *["two"] * 19])
+    rows.to_csv(listing, index=False)
+    cases = find_cases(listing)
+    assert cases["label"].tolist() == by_folder["label"].tolist()
+    assert cases["path"].tolist() == by_folder["path"].tolist()
+    assert cases["patient_id"].value_counts().to_dict() == {"two": 19, "one": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label\na.png,2\n", r"line 2: label must be 0, 1 or a class name"),
+        ("path\na.png\n", "no column label"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_bad_lists_are_one_clear_line(content, message, tmp_path):
+    listing = tmp_path / "cases.csv"
+    listing.write_text(content)
+    with pytest.raises(PneumoniaError, match=message):
+        find_cases(listing)
+
+
+def test_a_folder_without_classes_is_refused(tmp_path, capsys, monkeypatch, finished):
+    with pytest.raises(PneumoniaError, match="no files in folders NORMAL and PNEUMONIA"):
+        find_cases(tmp_path)
+    monkeypatch.setattr(cli, "open_for", lambda *_, **__: finished[0])
+    assert cli.main(["evaluate-folder", "--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# --- re-calibration ------------------------------------------------------------------------------------------------
+
+
+def test_an_honest_site_needs_no_change_and_a_shifted_one_is_set_right():
+    assert fit_shift(LABELS, HONEST) == pytest.approx((1, 0), abs=0.03)
+    shifted = apply_shift(HONEST, 2.0, 1.5)
+    slope, intercept = fit_shift(LABELS, shifted)
+    assert slope == pytest.approx(0.5, abs=0.03)
+    assert balanced_log_loss(LABELS, apply_shift(shifted, slope, intercept)) < balanced_log_loss(LABELS, shifted) - 0.05
+
+
+def test_few_radiographs_cannot_throw_the_model_over():
+    slope, intercept = fit_shift(np.array([0, 1]), np.array([0.01, 0.99]))
+    assert 0.9 < slope < 2 and abs(intercept) < 0.2
+
+
+def test_drift_is_seen_in_its_interval():
+    drift = measure_drift(LABELS, apply_shift(HONEST, 1.0, 1.5), PATIENTS)
+    assert drift["intercept"][0] == pytest.approx(-1.5, abs=0.1)
+    assert drift["intercept"][2] < 0 < 0.5 < drift["slope"][1] < 1 < drift["slope"][2]
+
+
+def test_recalibration_tells_how_many_it_takes():
+    table = measure_recalibration(LABELS, apply_shift(HONEST, 2.5, 2.5), PATIENTS)
+    assert table["n"].tolist() == [0, 10, 20, 50, 100, 200]
+    assert table["log_loss"].iloc[0] > table["log_loss"].iloc[3] > table["log_loss"].iloc[-1] - 0.01
+    enough = find_enough(table)
+    assert enough in (20, 50, 100)
+    assert f"{enough} local radiographs" in describe_recalibration(table)
+    assert find_enough(measure_recalibration(LABELS, HONEST, PATIENTS)) is None
+
+
+def test_samples_are_whole_patients():
+    chosen = draw_sample(PATIENTS, 11, np.random.default_rng(0))
+    assert chosen.sum() == 12
+    assert set(PATIENTS[chosen]).isdisjoint(PATIENTS[~chosen])
+
+
+def test_sites_are_told_apart_only_where_they_differ():
+    home, same = (RNG.integers(0, 256, (60, 16, 16), dtype=np.uint8) for _ in range(2))
+    ids = np.arange(60)
+    value, low, high = measure_site_shift(home, same, ids, ids)
+    assert low < 0.5 < high
+    darker = measure_site_shift(home, same // 2, ids, ids)
+    assert darker[1] > 0.9
+    with pytest.raises(PneumoniaError, match="fewer than five patients"):
+        measure_site_shift(home, same, np.zeros(60), ids)
+
+
+def test_losses_are_those_of_the_definition():
+    assert balanced_log_loss(np.array([0, 1, 1]), np.array([0.5, 0.5, 0.5])) == pytest.approx(np.log(2))
+    assert isinstance(measure_recalibration(LABELS[250:350], HONEST[250:350], PATIENTS[250:350]), pd.DataFrame)
