@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -61,7 +62,8 @@ def train_all(
 def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> dict:
     """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
     fit = fit_cnn if config.is_cnn else fit_baseline
-    model, history, seconds = fit(run, catalog, config, seed, progress)
+    with tell_memory(f"{config.name} seed {seed}"):
+        model, history, seconds = fit(run, catalog, config, seed, progress)
     if config.half_precision:
         round_weights(model)
     calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
@@ -87,6 +89,18 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
     checkpoint_path(run, config, seed).unlink(missing_ok=True)
     return record
+
+
+@contextmanager
+def tell_memory(where: str) -> Iterator[None]:
+    """Every backend's way of saying that memory is not enough, as one line; earlier members and epochs are on disk."""
+    try:
+        yield
+    except Exception as error:
+        told = f"{type(error).__name__} {error}".lower().replace("_", "")
+        if not any(word in told for word in ("memoryerror", "resourceexhausted", "out of memory")):
+            raise
+        raise PneumoniaError(f"{where}: not enough memory; lower its batch_size in config.py and run again") from error
 
 
 def round_weights(model: keras.Model) -> None:
@@ -226,9 +240,8 @@ class Progress:
 
 def collect_history(records: list[dict]) -> pd.DataFrame:
     """The epochs of all networks in one table: model, seed, epoch, losses and scores (history.csv)."""
-    timing = ("wall_seconds", "cpu_seconds")
     rows = [{"model": r["model"], "seed": r["seed"]} | row for r in records for row in r["history"]]
-    return pd.DataFrame(rows).drop(columns=list(timing), errors="ignore")
+    return pd.DataFrame(rows).drop(columns=["wall_seconds", "cpu_seconds"], errors="ignore")
 
 
 def collect_training(records: list[dict]) -> pd.DataFrame:
