@@ -77,7 +77,7 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
     if name == "cost":
         from .cost import measure_cost
 
-        return measure_cost(run, quick=options.quick, say=print)
+        return measure_cost(run, print, epochs=1 if options.quick else None)
     from . import training
 
     variants = training.list_variants(config, images) if name == "training" else training.list_members(config, images)
