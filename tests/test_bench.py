@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from counting import tell_process
 from keras import layers
 from matplotlib.figure import Figure
 from tiny import names_of, write_tree
@@ -43,13 +44,6 @@ def test_ratios_are_taken_within_a_run_and_then_the_median():
 
 def test_nothing_is_no_base_for_a_ratio():
     assert math.isnan(summarise(raw(usual=[0.0], ours=[5.0])).set_index("variant").loc["ours", "ratio"])
-
-
-def tell_process(key: str) -> dict:
-    """How often it was called in this process, and what stands in its settings."""
-    counts = sys.__dict__.setdefault("_bench_calls", [0])
-    counts[0] += 1
-    return {("call", "time"): counts[0], ("setting", "time"): float(os.environ[key])}
 
 
 def test_variants_have_processes_of_their_own_that_stay_and_take_turns():
