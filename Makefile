@@ -8,10 +8,10 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app
 
 .DEFAULT_GOAL := help
-.PHONY: help run download retrain report slides app test lint format clean
+.PHONY: help run download retrain report slides app test bench bench-quick lint format clean
 
 help:  ## this list
-	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(INSTALLED)  ## the whole story: notebook, results, plots, README block, slides (trains only what is out of date)
 	$(PY) -m pneumonia notebook
@@ -34,6 +34,12 @@ app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on thi
 test: $(INSTALLED_DEV) $(INSTALLED_APP)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
 	$(PY) -m pytest $(ARGS)
 
+bench: $(INSTALLED)  ## measure speed side by side with the usual ways -> results/bench.csv, images/bench.png
+	$(PY) -m bench $(ARGS)
+
+bench-quick: $(INSTALLED)  ## whether `bench` runs, on a few simulated radiographs; writes into build/ only
+	$(PY) -m bench --quick --simulated
+
 lint: $(INSTALLED_DEV)  ## what ruff finds, and whether `format` would change anything
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -44,7 +50,7 @@ format: $(INSTALLED_DEV)  ## sort imports, break lines
 
 clean:  ## remove build/ (decoded pixels, unfinished trainings, simulated run) and caches; keeps .venv, data, models, results
 	rm -rf build .pytest_cache .ruff_cache
-	find pneumonia tests -name __pycache__ -prune -exec rm -rf {} +
+	find pneumonia bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \

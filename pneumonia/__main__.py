@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from .config import PneumoniaError, Run
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "catalog", run_catalog, "audit the radiographs -> results/catalog.csv")
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
+    fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; see requirements-cluster.txt")
     add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, results/metrics.csv")
     for name, function, text in (
         ("attribute", run_attribute, "measure what moves each network -> results/attribution.csv"),
@@ -125,8 +127,12 @@ def run_catalog(options: argparse.Namespace) -> None:
 def run_train(options: argparse.Namespace) -> None:
     from .steps import make_catalog, make_models
 
-    run = open_for(options)
-    make_models(run, make_catalog(run), options.retrain)
+    run, choice = open_for(options), {}
+    if options.cluster:
+        from .cluster import train_on_cluster
+
+        choice = {"train": partial(train_on_cluster, address=options.cluster)}
+    make_models(run, make_catalog(run), options.retrain, **choice)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:

@@ -27,12 +27,17 @@ def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
     Returns: read-only uint8 array (n, size, size), in the order of `select_used(catalog)`.
     Raises: PneumoniaError naming the file that cannot be read (it changed since the catalog was written).
     """
+    cached = pixels_path(run, catalog, size)
+    if not cached.exists():
+        _decode(find_root(run.data, run.cache), select_used(catalog), size, cached)
+    return np.load(cached, mmap_mode="r")
+
+
+def pixels_path(run: Run, catalog: pd.DataFrame, size: int) -> Path:
+    """Where the decoded radiographs lie; its name changes with the files, the size and the way of decoding."""
     used = select_used(catalog)
     key = short_hash([PREPROCESSING_VERSION, size, used[["path", "sha256"]].values.tolist()])
-    cached = run.cache / f"pixels-{size}px-{key}.npy"
-    if not cached.exists():
-        _decode(find_root(run.data, run.cache), used, size, cached)
-    return np.load(cached, mmap_mode="r")
+    return run.cache / f"pixels-{size}px-{key}.npy"
 
 
 def _decode(root: Path, used: pd.DataFrame, size: int, target: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import joblib
 import keras
 
-from .config import ModelConfig, PneumoniaError, Run
+from .config import ModelConfig, PneumoniaError, Run, short_hash
 
 RECORDED_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn", "pillow")
 
@@ -118,11 +118,17 @@ def _retraining_marker(run: Run) -> Path:
 def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a neighbour of `path`, then move it into place: a kill leaves the old file or the new one.
 
+    Processes that write the same file at once have a neighbour each; whoever is done last stays.
+
     Raises: PneumoniaError when the disk is full or the folder is not writable; what was there before stays.
     """
-    partial = path.with_name(f".part-{path.name}")  # what a kill leaves, the next attempt overwrites
+    begun = f".part-{short_hash(platform.node())}-"
+    partial = path.with_name(f"{begun}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{begun}*-{path.name}"):
+            if not _is_running(left.name.removeprefix(begun).split("-")[0]):
+                left.unlink(missing_ok=True)  # of a process on this machine that was killed
         write(partial)
         os.replace(partial, path)
     except OSError as error:
@@ -132,6 +138,19 @@ def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _is_running(pid: str) -> bool:
+    """Whether a process may still be at work; where the system cannot be asked without harm (Windows), it may."""
+    if os.name != "posix" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def save_checkpoint(path: Path, model: keras.Model, header: dict) -> None:

@@ -30,7 +30,13 @@ MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # table -> the step that make
     "learning_curve": "learning-curve",
     "pareto": "pareto",
     "three_class": "three-class",
+    "bench": "bench",
 }
+
+
+def command_for(table: str) -> str:
+    """The command that makes one of MEASURED; speed is measured from outside the package."""
+    return "python -m bench" if table == "bench" else f"python -m pneumonia {MEASURED[table]}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Results:
         """One of MEASURED. PneumoniaError naming the step that makes it, when it is missing or of other weights."""
         if name not in self.measured:
             path = self.run.results_dir / f"{name}.csv"
-            raise PneumoniaError(f"{path}: missing or out of date; run `python -m pneumonia {MEASURED[name]}`")
+            raise PneumoniaError(f"{path}: missing or out of date; run `{command_for(name)}`")
         return self.measured[name]
 
     def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:

@@ -39,7 +39,7 @@ from .results import (
 from .robustness import compute_robustness
 from .subgroups import compute_subgroups
 from .three_class import compute_three_class, three_class_run
-from .training import collect_history, collect_training, say_now, train_all
+from .training import collect_history, collect_training, say_now, train_all, train_in_turn
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
@@ -50,10 +50,14 @@ def make_catalog(run: Run) -> pd.DataFrame:
 
 
 def make_models(
-    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = say_now
+    run: Run,
+    catalog: pd.DataFrame,
+    retrain: bool = False,
+    say: Callable[[str], None] = say_now,
+    train: Callable[..., None] = train_in_turn,
 ) -> list[dict]:
-    """Train what is missing; leave history.csv and training.csv. Returns the training records."""
-    records = train_all(run, catalog, retrain, say)
+    """Train what is missing, by `train` (see train_all); leave history.csv, training.csv. Returns the records."""
+    records = train_all(run, catalog, retrain, say, train)
     write_table(run, "history", collect_history(records))
     write_table(run, "training", collect_training(records))
     return records

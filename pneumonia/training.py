@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from .catalog import hash_catalog, select_used
 from .config import ModelConfig, PneumoniaError, Run
 from .generators import build_generators, compute_class_weights, load_pixels
 from .models import PRETRAINED, build_model, count_parameters, flatten_pixels, metadata_features
+from .progress import Progress, say_now
 from .records import (
     Stopwatch,
     checkpoint_path,
@@ -32,17 +34,25 @@ from .records import (
     weights_path,
 )
 
+Member = tuple[ModelConfig, int]  # a configuration and a seed
 
-def say_now(line: str) -> None:
-    """Print without delay: whoever follows a log, or kills the training, sees every epoch that was done."""
-    print(line, flush=True)
+
+def train_in_turn(run: Run, catalog: pd.DataFrame, members: list[Member], progress: Progress) -> None:
+    """Here, one after the other; `cluster.train_on_cluster` is the other way."""
+    for config, seed in members:
+        train_one(run, catalog, config, seed, progress)
 
 
 def train_all(
-    run: Run, catalog: pd.DataFrame, retrain: bool = False, say: Callable[[str], None] = say_now
+    run: Run,
+    catalog: pd.DataFrame,
+    retrain: bool = False,
+    say: Callable[[str], None] = say_now,
+    train: Callable[..., None] = train_in_turn,
 ) -> list[dict]:
     """Train every member of the series whose record does not match (all of them with `retrain`).
 
+    Args: train: what leaves weights and record of the members it is given.
     Returns: one training record per model and seed, in the order of the series.
     """
     if retrain:
@@ -51,8 +61,7 @@ def train_all(
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     missing = [member for member in members if load_matching_record(run, *member, catalog_hash) is None]
     progress = Progress(missing, say)
-    for config, seed in missing:
-        train_one(run, catalog, config, seed, progress)
+    train(run, catalog, missing, progress)
     finish_retraining(run)
     say(f"trained {len(missing)} of {len(members)} members; {len(members) - len(missing)} matched their records")
     return [json.loads(record_path(run, *member).read_text()) for member in members]
@@ -61,7 +70,8 @@ def train_all(
 def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> dict:
     """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
     fit = fit_cnn if config.is_cnn else fit_baseline
-    model, history, seconds = fit(run, catalog, config, seed, progress)
+    with tell_memory(f"{config.name} seed {seed}"):
+        model, history, seconds = fit(run, catalog, config, seed, progress)
     if config.half_precision:
         round_weights(model)
     calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
@@ -87,6 +97,18 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
     checkpoint_path(run, config, seed).unlink(missing_ok=True)
     return record
+
+
+@contextmanager
+def tell_memory(where: str) -> Iterator[None]:
+    """Every backend's way of saying that memory is not enough, as one line; earlier members and epochs are on disk."""
+    try:
+        yield
+    except Exception as error:
+        told = f"{type(error).__name__} {error}".lower().replace("_", "")
+        if not any(word in told for word in ("memoryerror", "resourceexhausted", "out of memory")):
+            raise
+        raise PneumoniaError(f"{where}: not enough memory; lower its batch_size in config.py and run again") from error
 
 
 def round_weights(model: keras.Model) -> None:
@@ -197,38 +219,10 @@ class EpochRecorder(keras.callbacks.Callback):
             state.assign([1000 * (self.seed + 1) + index, epoch << 20])
 
 
-class Progress:
-    """Says how far the trainings are, and how long the rest will take at the pace seen so far."""
-
-    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = say_now):
-        self.say = say
-        self.waiting = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
-        self.spent_seconds = self.done_cost = 0.0
-
-    @staticmethod
-    def cost(config: ModelConfig) -> float:
-        """A rough price of one epoch, in arbitrary units: pixels, and the deep network soon shrinks its maps."""
-        return config.image_size**2 * (1.0 if "basic" in config.builder else 0.7)
-
-    def tell_epoch(self, config: ModelConfig, seed: int, history: list[dict]) -> None:
-        row = history[-1]
-        self.spent_seconds += row["wall_seconds"]
-        self.done_cost += self.cost(config)
-        self.waiting[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
-        left = sum(self.waiting.values()) * self.spent_seconds / self.done_cost
-        in_all = f"about {left / 60:.0f} min" if left >= 60 else "less than a minute"
-        self.say(
-            f"{config.name} seed {seed}  epoch {row['epoch']:2d}/{config.epochs}  loss {row['loss']:.3f}  "
-            f"validation: loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.3f}  "
-            f"{row['wall_seconds']:.0f} s  {in_all} left in all"
-        )
-
-
 def collect_history(records: list[dict]) -> pd.DataFrame:
     """The epochs of all networks in one table: model, seed, epoch, losses and scores (history.csv)."""
-    timing = ("wall_seconds", "cpu_seconds")
     rows = [{"model": r["model"], "seed": r["seed"]} | row for r in records for row in r["history"]]
-    return pd.DataFrame(rows).drop(columns=list(timing), errors="ignore")
+    return pd.DataFrame(rows).drop(columns=["wall_seconds", "cpu_seconds"], errors="ignore")
 
 
 def collect_training(records: list[dict]) -> pd.DataFrame:

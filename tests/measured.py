@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bench.measure import summarise
 from pneumonia.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.config import KINDS, Run
 from pneumonia.corruptions import CORRUPTIONS, SEVERITIES
 from pneumonia.decision import compute_decision_curve, compute_per_1000
+from pneumonia.figures.bench import READERS
 from pneumonia.learning_curve import COLUMNS as CURVE_COLUMNS
 from pneumonia.learning_curve import power_law
 from pneumonia.masking import MASKS
@@ -35,6 +37,7 @@ def make_measured(run: Run, predictions: pd.DataFrame, final: str) -> dict[str, 
         "learning_curve": make_learning_curve(),
         "pareto": make_pareto(),
         "three_class": make_three_class(),
+        "bench": make_bench(),
     }
 
 
@@ -98,3 +101,15 @@ def make_three_class() -> pd.DataFrame:
         for metric, value in told.items()
     ]
     return pd.DataFrame(rows, columns=THREE_COLUMNS)
+
+
+def make_bench() -> pd.DataFrame:
+    """Two runs of every reader and of two backends."""
+    rows = []
+    for place, name in enumerate(("files, first pass", "files, later passes", "files, later passes, augmented")):
+        for number, reader in enumerate(READERS):
+            rows += [(name, "throughput", run, reader, 100.0 + 40 * run + 300 * place * number) for run in (0, 1)]
+    for number, backend in enumerate(("tensorflow", "jax")):
+        for metric, value in (("throughput", 300 - 50 * number), ("share of peak", 60 - 10 * number)):
+            rows += [("training", metric, run, backend, value + run) for run in (0, 1)]
+    return summarise(pd.DataFrame(rows, columns=["benchmark", "metric", "run", "variant", "value"]))

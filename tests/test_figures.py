@@ -48,7 +48,7 @@ STEMS = [
     *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
     *("gradcam", "worst_mistakes"),
     *("subgroups", "published", "per_1000", "decision_curve", "robustness", "masking"),
-    *("more_data", "pareto", "three_class"),
+    *("more_data", "pareto", "three_class", "bench"),
 ]
 PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
 CHARTS = [stem for stem in STEMS if stem not in PANELS]

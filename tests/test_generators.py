@@ -264,6 +264,49 @@ def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catal
     assert len(cache_files(run)) == 1  # and what the killed run left is gone
 
 
+BUILT_TWICE_AT_ONCE = """
+import sys, time
+from pathlib import Path
+import numpy as np, pandas as pd
+from pneumonia import generators
+from tiny import tiny_run
+
+read = generators.read_radiograph
+def read_slowly(path, size):
+    time.sleep(float(sys.argv[3]))
+    return read(path, size)
+generators.read_radiograph = read_slowly
+run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]))
+catalog = pd.read_csv(run.home / "catalog.csv", keep_default_na=False)
+print("ready", flush=True)
+sys.stdin.readline()
+pixels = generators.load_pixels(run, catalog, 16)
+print(len(pixels), pixels.reshape(len(pixels), -1).std(axis=1).min() > 0)
+"""
+
+
+def test_two_processes_that_decode_at_once_both_get_every_radiograph(run, catalog):
+    """The slow one begins first and is overtaken; neither writes into what the other reads."""
+    run.home.mkdir(exist_ok=True)
+    catalog.to_csv(run.home / "catalog.csv", index=False)
+    command = [sys.executable, "-c", BUILT_TWICE_AT_ONCE, str(run.data), str(run.home)]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "text": True,
+        "env": os.environ | {"PYTHONPATH": paths},
+    }
+    processes = [subprocess.Popen([*command, delay], **pipes) for delay in ("0.05", "0.01")]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120)[0] for process in processes] == [f"{USABLE} True\n"] * 2
+    assert len(cache_files(run)) == 1
+
+
 @pytest.mark.skipif(resource is None, reason="this system cannot limit the size of files")
 def test_full_disk_is_a_clear_error_and_leaves_nothing(run, catalog):
     """A file size limit stands in for the full disk: both end in an OSError while the cache is written."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from tiny import tiny_run
 
+from pneumonia import records
 from pneumonia.config import PneumoniaError
 from pneumonia.records import (
     Stopwatch,
@@ -66,6 +71,22 @@ def test_failed_save_keeps_the_old_file_and_leaves_nothing_else(tmp_path, error)
         save_atomically(path, fail)
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="who is running is asked on POSIX only")
+def test_what_a_killed_process_left_goes_and_what_a_running_one_writes_stays(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names: dict[int, Path] = {}
+    for pid in (dead.pid, os.getppid()):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records.os, "getpid", lambda pid=pid: pid)
+            save_atomically(tmp_path / "file.txt", lambda file, pid=pid: names.update({pid: file}) or file.touch())
+    for partial in names.values():
+        partial.write_text("half")
+    save_atomically(tmp_path / "file.txt", lambda partial: partial.write_text("whole"))
+    assert (tmp_path / "file.txt").read_text() == "whole"
+    assert [names[pid].exists() for pid in (dead.pid, os.getppid())] == [False, True]
 
 
 def test_failed_save_names_the_file_and_the_remedy(tmp_path):

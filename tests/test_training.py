@@ -333,6 +333,39 @@ def test_epoch_that_ends_in_weights_that_are_no_numbers_is_not_recorded():
     assert saved == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((9, 9), np.dtype(float)),
+        type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor"),  # TensorFlow
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),  # JAX
+        RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),  # PyTorch
+    ],
+)
+def test_too_little_memory_is_an_error_that_names_the_remedy_and_keeps_earlier_members(
+    clean_tree, tmp_path, catalog, monkeypatch, error
+):
+    def fit(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    run = tiny_run(clean_tree, tmp_path, ("majority", "basic_cnn"))
+    with pytest.raises(PneumoniaError, match=r"^basic_cnn seed 0: not enough memory; lower its batch_size"):
+        train_all(run, catalog, say=silent)
+    assert load_matching_record(run, run.models[0], 0, hash_catalog(catalog)) is not None
+    assert load_record(run, run.models[1], 0) is None
+
+
+def test_other_errors_of_a_training_are_not_taken_for_too_little_memory(clean_tree, tmp_path, catalog, monkeypatch):
+    def fit(*arguments, **options):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    with pytest.raises(ValueError, match="a bug"):
+        train_all(tiny_run(clean_tree, tmp_path, ("basic_cnn",)), catalog, say=silent)
+
+
 def full_disk(*arguments, **options):
     raise OSError(28, "No space left on device")
 

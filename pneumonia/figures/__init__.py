@@ -12,8 +12,9 @@ from pathlib import Path
 import matplotlib.figure
 
 from ..config import PneumoniaError
-from ..results import MEASURED, Results
+from ..results import Results, command_for
 from .ablation import draw_ablation
+from .bench import draw_bench
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
@@ -107,6 +108,12 @@ FIGURES: dict[str, Figure] = {
     "three_class": Figure(
         draw_three_class, False, "Confusion of normal, bacterial and viral; accuracy beside two outputs", "three_class"
     ),
+    "bench": Figure(
+        draw_bench,
+        False,
+        "Dots and bars: speed of reading radiographs and of training, beside the usual ways",
+        table="bench",
+    ),
 }
 
 
@@ -128,7 +135,7 @@ def draw_placeholder(stem: str) -> matplotlib.figure.Figure:
     """Stands where a figure would be whose table was not measured in this run, and says how to measure it."""
     table = FIGURES[stem].table
     title = f"{stem}: not measured in this run"
-    return new_figure(title, f"`python -m pneumonia {MEASURED[table]}` makes results/{table}.csv.", height=2.0)
+    return new_figure(title, f"`{command_for(table)}` makes results/{table}.csv.", height=2.0)
 
 
 def draw_figure(results: Results, stem: str) -> Path:

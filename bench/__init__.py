@@ -1,0 +1,1 @@
+"""Speed, memory and cost, measured side by side with what a user would otherwise do -> results/bench.csv."""

@@ -1,0 +1,122 @@
+"""`python -m bench`: measure, and leave results/bench.csv and images/bench.png."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from pneumonia.config import ModelConfig, PneumoniaError, Run
+
+from .measure import Variant, compare
+
+SECTIONS = ("inputs", "training", "members", "cost")
+RUNS, FILES, IMAGES = 5, 1000, 640  # IMAGES: that one measured epoch of training sees
+QUICK_RUNS, QUICK_FILES, QUICK_IMAGES = 1, 64, 64
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 2 cannot be done as asked."""
+    options = build_parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        bench(options)
+    except PneumoniaError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="once and on little: does it run? Into build/bench/ only")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS[:3], help="default: all but cost")
+    parser.add_argument("--originals", type=Path, help="archive of original files (else radiographs are enlarged)")
+    parser.add_argument("--simulated", action="store_true", help="on simulated radiographs")
+    return parser
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Measure the sections asked for; those measured before stay in the table."""
+    from pneumonia.runs import open_run
+
+    run = open_run("simulated" if options.simulated else "auto")
+    folder = run.home / "build" / "bench" if not run.is_simulated else run.home / "bench"
+    table = pd.concat([measure_section(name, run, folder, options) for name in options.only], ignore_index=True)
+    if options.quick:
+        table.to_csv(folder / "bench.csv", index=False)
+        print(table.to_string())
+        return
+    keep(run, table)
+
+
+def keep(run: Run, table: pd.DataFrame) -> None:
+    """Put the rows of these benchmarks into results/bench.csv, and draw it."""
+    from pneumonia.catalog import hash_catalog
+    from pneumonia.figures import draw_figure
+    from pneumonia.results import is_current, load_results, read_run_record, read_table, write_measured
+
+    if is_current(run, read_run_record(run), "bench"):
+        before = read_table(run, "bench")
+        table = pd.concat([table, before[~before["benchmark"].isin(table["benchmark"])]], ignore_index=True)
+    write_measured(run, "bench", table, hash_catalog(read_table(run, "catalog")))
+    draw_figure(load_results(run), "bench")
+    print(table.to_string())
+
+
+def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespace) -> pd.DataFrame:
+    """One part of the table."""
+    runs = QUICK_RUNS if options.quick else RUNS
+    config = choose_config(run, options.quick)
+    images = QUICK_IMAGES if options.quick else IMAGES
+    if name == "inputs":
+        return measure_inputs(run, config.image_size, folder, options)
+    if name == "cost":
+        from .cost import measure_cost
+
+        return measure_cost(run, print, epochs=1 if options.quick else None)
+    from . import training
+
+    variants = training.list_variants(config, images) if name == "training" else training.list_members(config, images)
+    return compare(variants, runs, print)
+
+
+def measure_inputs(run: Run, size: int, folder: Path, options: argparse.Namespace) -> pd.DataFrame:
+    """Readers on the radiographs at hand and on original-sized ones; opening the cache of the whole archive."""
+    from pneumonia.catalog import build_catalog, find_root
+    from pneumonia.results import read_table
+
+    from . import inputs
+    from .files import enlarge_files, link_files
+
+    runs, count = (QUICK_RUNS, QUICK_FILES) if options.quick else (RUNS, FILES)
+    root = find_root(run.data, run.cache)
+    originals = options.originals or enlarge_files(root, folder / "enlarged", min(count, 96))
+    sources = {
+        "files at hand": (link_files(root, folder / "at_hand", count), True),
+        "originals" if options.originals else "enlarged files": (
+            link_files(originals, folder / "originals", count),
+            False,
+        ),
+    }
+    tables = [
+        compare(inputs.list_variants(source, files, size, augmented), runs, print)
+        for source, (files, augmented) in sources.items()
+    ]
+    catalog = read_table(run, "catalog") if (run.results_dir / "catalog.csv").exists() else build_catalog(run)
+    opening = [Variant(inputs.OURS, inputs.open_cache, (run, catalog, size))]
+    return pd.concat([*tables, compare(opening, runs, print)], ignore_index=True)
+
+
+def choose_config(run: Run, quick: bool) -> ModelConfig:
+    """The final model; the first network, which is small, when only seeing that everything runs."""
+    from pneumonia.results import read_run_record
+
+    return next(each for each in run.models if each.is_cnn) if quick else run.model(read_run_record(run)["final_model"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Killed twenty times at random moments, a training ends with the weights of one that was left in peace."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import CNN, tiny_run
+
+from pneumonia.catalog import build_catalog
+from pneumonia.config import Run
+from pneumonia.records import load_record, load_trained
+from pneumonia.training import train_all
+
+KILLS = 20
+SEEDS = (0, 1)
+
+pytestmark = [
+    pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="takes a minute or two: set SLOW_TESTS=1"),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL"),
+]
+
+
+def train(data: Path, home: Path, catalog: pd.DataFrame) -> None:
+    """What the killed process does: the same as any other time."""
+    run = tiny_run(data, home, (CNN,), SEEDS, balance_classes=True)
+    with (home / "log").open("a") as log:
+        train_all(run, catalog, say=lambda line: print(line, file=log, flush=True))
+
+
+@pytest.fixture(scope="module")
+def context():
+    """Processes that begin with everything imported, so that a kill meets the training and not its imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pneumonia.training", "tiny"])
+    first = context.Process(target=time.sleep, args=(0,))  # waits for the imports
+    first.start()
+    first.join()
+    return context
+
+
+def assert_same(run: Run, other: Run) -> None:
+    """Bit for bit the same weights and losses of every member."""
+    for seed in SEEDS:
+        weights = [load_trained(each, each.models[0], seed).get_weights() for each in (run, other)]
+        for one, two in zip(*weights, strict=True):
+            np.testing.assert_array_equal(one, two)
+        histories = [load_record(each, each.models[0], seed)["history"] for each in (run, other)]
+        losses = [[(row["epoch"], row["loss"], row["val_loss"]) for row in history] for history in histories]
+        assert losses[0] == losses[1]
+
+
+def test_killed_twenty_times_equals_left_in_peace(clean_tree, tmp_path, context):
+    homes = {name: tmp_path / name for name in ("peace", "killed")}
+    for home in homes.values():
+        home.mkdir()
+    peace, killed = (tiny_run(clean_tree, home, (CNN,), SEEDS, balance_classes=True) for home in homes.values())
+    catalog, moments = build_catalog(peace), np.random.default_rng(7)
+    start = time.perf_counter()
+    process = context.Process(target=train, args=(clean_tree, homes["peace"], catalog))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    duration, kills = time.perf_counter() - start, 0
+    while kills < KILLS:
+        process = context.Process(target=train, args=(clean_tree, homes["killed"], catalog))
+        process.start()
+        process.join(moments.uniform(0, duration))
+        process.kill()  # no harm to one that is done
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            kills += 1
+        else:  # done before its kill came: compare, and begin anew
+            assert process.exitcode == 0
+            assert_same(killed, peace)
+            shutil.rmtree(killed.models_dir)
+    train(clean_tree, homes["killed"], catalog)
+    assert_same(killed, peace)
+    assert "continuing after epoch" in (homes["killed"] / "log").read_text()  # else nothing was resumed
+    left = [file.name for folder in (killed.models_dir, killed.cache) for file in folder.iterdir()]
+    assert [name for name in left if name.startswith((".part", "checkpoint"))] == []
