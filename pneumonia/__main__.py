@@ -160,15 +160,11 @@ def run_ablation(options: argparse.Namespace) -> None:
 
 
 def run_transfer(options: argparse.Namespace) -> None:
-    from .ablation import describe_transfer
-    from .config import application_run
+    from .ablation import make_transfer
     from .steps import make_catalog
-    from .training import train_all
 
     run = open_for(options)
-    catalog, transfer = make_catalog(run), application_run(run.data)
-    train_all(transfer, catalog)
-    print(describe_transfer(transfer, catalog).to_string())
+    print(make_transfer(run, make_catalog(run)).to_string())
 
 
 def run_figures(options: argparse.Namespace) -> None:
@@ -228,17 +224,10 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def run_export(options: argparse.Namespace) -> None:
     """Also measures what the limits and the heatmaps of the exported model are worth."""
-    from .export import export_final
-    from .final_model import FinalModel
-    from .heatmap_checks import compute_checks
-    from .outliers import compute_outliers
-    from .results import load_results, write_table
+    from .heatmap_checks import measure_export
+    from .results import load_results
 
-    results = load_results(open_for(options))
-    print(export_final(results))
-    model = FinalModel(results.run.models_dir)
-    write_table(results.run, "outliers", compute_outliers(results.run, results.catalog, model))
-    write_table(results.run, "heatmap_checks", compute_checks(results.run, results.catalog, model))
+    print(measure_export(load_results(open_for(options))))
 
 
 def run_notebook(options: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ Randomised weights (Adebayo et al., 2018): does the map change when what was lea
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import keras
 import numpy as np
@@ -16,11 +18,14 @@ from scipy.stats import binomtest, spearmanr
 from .catalog import select_used
 from .config import Run
 from .explain import compute_gradcam
+from .export import export_final
 from .final_model import OUTPUTS, FinalModel
 from .generators import load_pixels
 from .heatmap import compute_occlusion, scale_evidence
 from .models import build_model
+from .outliers import compute_outliers
 from .records import load_trained
+from .results import Results, write_table
 from .simulate import simulate_radiograph
 
 COLUMNS = ["check", "method", "metric", "value", "ci_low", "ci_high", "n"]
@@ -132,3 +137,12 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean, and 95 % interval by the normal approximation."""
     half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
     return values.mean(), values.mean() - half, values.mean() + half
+
+
+def measure_export(results: Results) -> Path:
+    """Export the final model, then measure it: outliers.csv, heatmap_checks.csv. Returns the path of final.json."""
+    path = export_final(results)
+    model = FinalModel(results.run.models_dir)
+    write_table(results.run, "outliers", compute_outliers(results.run, results.catalog, model))
+    write_table(results.run, "heatmap_checks", compute_checks(results.run, results.catalog, model))
+    return path
