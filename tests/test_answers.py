@@ -83,8 +83,16 @@ def test_a_probability_within_the_band_is_referred(reader, monkeypatch):
     answer = reader.read(as_png(chest(1))).answer
     monkeypatch.setitem(reader.model.record, "referral", [answer.probability - 0.01, answer.probability + 0.01])
     assert reader.read(as_png(chest(1))).answer.refer
-    monkeypatch.setitem(reader.model.record, "referral", [answer.probability + 0.01, answer.probability + 0.02])
+    monkeypatch.setitem(reader.model.record, "referral", [answer.probability - 0.02, answer.probability - 0.01])
     assert not reader.read(as_png(chest(1))).answer.refer
+
+
+def test_a_call_that_the_band_contradicts_is_referred(reader, monkeypatch):
+    monkeypatch.setitem(reader.model.record, "atypicality_limit", np.inf)
+    answer = reader.read(as_png(chest(1))).answer
+    assert answer.call == "PNEUMONIA"
+    monkeypatch.setitem(reader.model.record, "referral", [answer.probability + 0.0001, answer.probability + 0.0002])
+    assert reader.read(as_png(chest(1))).answer.refer
 
 
 def test_warnings(reader):

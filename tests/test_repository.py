@@ -35,7 +35,7 @@ SECTIONS = [
 ]
 NOT_IMPORTED = {"tensorflow", "tensorflow-cpu", "jupyterlab", "ipykernel"}  # Keras' backend; what opens the notebook
 NOT_IMPORTED |= {"tf2onnx", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"}  # Keras and pydicom import them
-README_BLOCKS = "slides/readme_blocks.md"  # parts of README.md: their links start where it lies
+TEMPLATES = ("slides/readme_blocks.md", "slides/model_card.md")  # links start where the page lies that they fill
 RADIOGRAPHS_OR_ARCHIVES = {".jpeg", ".jpg", ".dcm", ".npz", ".npy", ".h5", ".hdf5", ".zip"}
 MEGABYTES = 20
 MODULE_LINES, FUNCTION_LINES = 250, 45
@@ -123,7 +123,7 @@ def find_anchors(path: str) -> set[str]:
 def test_links_lead_somewhere(path):
     for target in find_links(path):
         name, _, anchor = unquote(target).partition("#")
-        base = ROOT if name.startswith("/") or path == README_BLOCKS else (ROOT / path).parent
+        base = ROOT if name.startswith("/") or path in TEMPLATES else (ROOT / path).parent
         goal = base / name.lstrip("/") if name else ROOT / path
         assert is_there(goal), target
         if anchor and goal.suffix == ".md":
