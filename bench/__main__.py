@@ -13,8 +13,9 @@ from pneumonia.config import ModelConfig, PneumoniaError, Run
 
 from .measure import Variant, compare
 
-SECTIONS = ("inputs", "training", "members", "cost")
+SECTIONS = ("inputs", "training", "members", "cost", "growing", "cluster")
 RUNS, FILES, IMAGES = 5, 1000, 640  # IMAGES: that one measured epoch of training sees
+ARCHIVE = 4000  # radiographs on the cluster
 QUICK_RUNS, QUICK_FILES, QUICK_IMAGES = 1, 64, 64
 
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="once and on little: does it run? Into build/bench/ only")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS[:3], help="default: all but cost")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS[:3], help="default: the first three")
     parser.add_argument("--originals", type=Path, help="archive of original files (else radiographs are enlarged)")
     parser.add_argument("--simulated", action="store_true", help="on simulated radiographs")
     return parser
@@ -45,6 +46,7 @@ def bench(options: argparse.Namespace) -> None:
 
     run = open_run("simulated" if options.simulated else "auto")
     folder = run.home / "build" / "bench" if not run.is_simulated else run.home / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
     table = pd.concat([measure_section(name, run, folder, options) for name in options.only], ignore_index=True)
     if options.quick:
         table.to_csv(folder / "bench.csv", index=False)
@@ -77,7 +79,21 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
     if name == "cost":
         from .cost import measure_cost
 
-        return measure_cost(run, print, epochs=1 if options.quick else None)
+        return measure_cost(run, folder, print, epochs=1 if options.quick else None)
+    if name == "growing":
+        from pneumonia.results import read_table
+
+        from .growing import measure_growing
+
+        deep = choose_config(run, quick=False)  # the small one cannot take pictures of another size
+        return measure_growing(run, read_table(run, "catalog"), deep, folder, print, options.quick)
+    if name == "cluster":
+        from pneumonia.catalog import find_root
+
+        from .cluster import list_variants
+
+        count = QUICK_FILES if options.quick else ARCHIVE
+        return compare(list_variants(find_root(run.data, run.cache), count), 1 if options.quick else 3, print)
     from . import training
 
     variants = training.list_variants(config, images) if name == "training" else training.list_members(config, images)

@@ -1,11 +1,12 @@
-"""CPU seconds until 91 % of the official test split are right: our recipe in small against a popular public one.
+"""CPU seconds until the mean of three seeds has 91 % of the official test split right: ours against a popular recipe.
 
-A benchmark and nothing else: it looks at the test split after every epoch, so nothing may be chosen by it. The looks
-are counted in test_looks.csv.
+A benchmark and nothing else: of the popular recipe it scores every epoch on the test split, of ours the end, so nothing
+may be chosen by it. The looks are in test_looks.csv. Accuracy is that of single networks at a threshold of 0.5.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,10 +18,12 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
+from pneumonia.calibration import calibrate
 from pneumonia.catalog import select_used
-from pneumonia.config import ABLATION, CLAIMED_ACCURACY, ModelConfig, Run
+from pneumonia.config import CLAIMED_ACCURACY, ModelConfig, Run, real_run
 from pneumonia.generators import build_generators, compute_class_weights, load_pixels, predict_pixels
 from pneumonia.models import build_model
+from pneumonia.pareto import pareto_run
 from pneumonia.records import hash_weights
 from pneumonia.results import read_table, record_test_look
 from pneumonia.training import compile_model
@@ -30,37 +33,48 @@ from .measure import open_worker, summarise
 SEEDS = (0, 1, 2)
 BENCHMARK, OURS, PEER = f"to {CLAIMED_ACCURACY:.0%} on test", "this project, in small", "popular public recipe"
 PEER_SIZE, PEER_EPOCHS, PEER_BATCH = 150, 12, 32
-LOOK = "benchmark: cost to reach the claimed accuracy, scored after every epoch; chooses nothing"
+LOOK = "benchmark: cost to reach the claimed accuracy; chooses nothing"
+Curve = list[tuple[float, float]]  # (CPU seconds so far, accuracy on test) after every epoch that is scored
 
 
-def measure_cost(run: Run, say: Callable[[str], None], epochs: int | None = None) -> pd.DataFrame:
+def measure_cost(run: Run, folder: Path, say: Callable[[str], None], epochs: int | None = None) -> pd.DataFrame:
     """Train both recipes with every seed, each in a process of its own, in turn; rows as `measure.compare` has them.
 
+    A training that is done stays in `folder`, for an interrupted benchmark to go on with.
     Args: epochs: fewer than the recipes have, to see that it runs.
     """
-    catalog, rows, looks = read_table(run, "catalog"), [], []
+    catalog, rows = read_table(run, "catalog"), []
+    curves: dict[str, list[Curve]] = {PEER: [], OURS: []}
     for seed in SEEDS:
         for name, train in ((PEER, train_peer), (OURS, train_ours)):
-            with open_worker({"TF_CPP_MIN_LOG_LEVEL": "3"}) as worker:
-                curve, digest = worker.submit(train, run, catalog, seed, epochs).result()
-            cost, reached = cost_to_reach(curve, CLAIMED_ACCURACY)
-            rows.append((BENCHMARK, "cost", seed, name, cost))
-            looks.append({"model": f"benchmark: {name}", "weights_hash": digest})
-            passed = "passed" if reached else f"never passed (best {max(right for _, right in curve):.1%})"
-            say(f"{name} seed {seed}: {passed}, {cost:.0f} CPU seconds")
-    record_test_look(run, looks, LOOK)
+            done = folder / f"cost-{train.__name__}-{seed}-{epochs or 'all'}.json"
+            if not done.exists():
+                with open_worker({"TF_CPP_MIN_LOG_LEVEL": "3"}) as worker:
+                    curve, digest = worker.submit(train, run, catalog, seed, epochs).result()
+                record_test_look(run, [{"model": f"benchmark: {name}", "weights_hash": digest}], LOOK)
+                done.write_text(json.dumps(curve))
+            curves[name].append(json.loads(done.read_text()))
+            say(f"{name} seed {seed}: " + ", ".join(f"{right:.1%} at {spent:.0f}" for spent, right in curves[name][-1]))
+    for name, of_seeds in curves.items():
+        costs, best = cost_to_reach(of_seeds, CLAIMED_ACCURACY)
+        rows += [(BENCHMARK, "cost", seed, name, cost) for seed, cost in zip(SEEDS, costs, strict=True)]
+        rows.append((BENCHMARK, "best accuracy", SEEDS[0], name, 100 * best))
     return summarise(pd.DataFrame(rows, columns=["benchmark", "metric", "run", "variant", "value"]))
 
 
-def cost_to_reach(curve: list[tuple[float, float]], goal: float) -> tuple[float, bool]:
-    """(CPU seconds, True) at the first epoch with `goal`; (those of all epochs, False) when there is none.
+def cost_to_reach(curves: list[Curve], goal: float) -> tuple[list[float], float]:
+    """CPU seconds of every seed at the first epoch whose mean accuracy is `goal`, or of all epochs when there is none.
 
-    Args: curve: (CPU seconds so far, accuracy) after every epoch.
+    Returns: also the mean accuracy there, or the highest there was.
     """
-    for seconds, accuracy in curve:
-        if accuracy >= goal:
-            return seconds, True
-    return curve[-1][0], False
+    means = [sum(accuracies) / len(accuracies) for accuracies in zip(*_column(curves, 1), strict=True)]
+    passed = next((epoch for epoch, mean in enumerate(means) if mean >= goal), None)
+    costs = [seconds[-1 if passed is None else passed] for seconds in _column(curves, 0)]
+    return costs, max(means) if passed is None else means[passed]
+
+
+def _column(curves: list[Curve], index: int) -> list[list[float]]:
+    return [[point[index] for point in curve] for curve in curves]
 
 
 class TestCurve(keras.callbacks.Callback):
@@ -78,30 +92,30 @@ class TestCurve(keras.callbacks.Callback):
         self.start += time.process_time() - self.start - spent
 
 
-def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -> tuple[list, str]:
-    """The recipe of the ablation, from the files on: (curve, hash of the weights)."""
-    start = time.process_time()
-    config = choose_ours()
+def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -> tuple[Curve, str]:
+    """The recipe of this project, from the files to the calibrated network: (its one point, hash of the weights)."""
+    start, config = time.process_time(), choose_ours()
     config = replace(config, epochs=min(config.epochs, epochs or config.epochs))
     with tempfile.TemporaryDirectory() as cache:  # cold
-        generators = build_generators(replace(run, cache=Path(cache)), catalog, config, seed)
-    train, test = generators["train_fit"], generators["test"]
-    keras.utils.set_random_seed(seed)
-    model = compile_model(build_model(config), config, steps=len(train) * config.epochs)
-    curve = TestCurve(start, lambda model: _accuracy(predict_pixels(model, test.pixels), test.labels))
-    advance = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
-    weights = compute_class_weights(train.labels)
-    options = {"epochs": config.epochs, "class_weight": weights, "shuffle": False, "verbose": 0}
-    model.fit(train, callbacks=[advance, curve], **options)
-    return curve.curve, hash_weights(model)
+        run = replace(run, cache=Path(cache))
+        generators = build_generators(run, catalog, config, seed)
+        train, test = generators["train_fit"], generators["test"]
+        keras.utils.set_random_seed(seed)
+        model = compile_model(build_model(config), config, steps=len(train) * config.epochs)
+        advance = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
+        options = {"epochs": config.epochs, "shuffle": False, "verbose": 0}
+        model.fit(train, callbacks=[advance], class_weight=compute_class_weights(train.labels), **options)
+        calibrate(model, run, catalog, config)
+        spent = time.process_time() - start
+        return [(spent, _accuracy(predict_pixels(model, test.pixels), test.labels))], hash_weights(model)
 
 
 def choose_ours() -> ModelConfig:
-    """The row of the ablation that is the recipe of the final series: every cure, nothing else."""
-    return next(row for row in ABLATION if row.name == "ablation_aspect")
+    """The cheapest network of `pareto` that is right in 91 % of plain validation: every cure, 96 px, six epochs."""
+    return next(config for config in pareto_run(real_run(None)).models if config.name == "pareto_deep_96_6")
 
 
-def train_peer(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -> tuple[list, str]:
+def train_peer(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -> tuple[Curve, str]:
     """The popular recipe: it learns from the whole train folder and lowers its rate by the official validation folder.
 
     Decoding is ours, which spares it the slower way.

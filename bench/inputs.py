@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +11,9 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from pneumonia.catalog import audit_file, iterate_files, select_used
+from pneumonia.catalog import audit_files, iterate_files, select_used
 from pneumonia.config import Run, real_run
-from pneumonia.generators import RadiographGenerator, load_pixels
+from pneumonia.generators import RadiographGenerator, load_pixels, store_pixels
 
 from .measure import Measured, Meter, Variant, peak_memory
 
@@ -78,9 +76,11 @@ def open_ours(folder: Path, size: int, augmented: bool) -> Callable[[], Iterable
     if not augmented:
         for file in run.cache.glob("*"):
             file.unlink()
-        catalog = audit(folder)
+        rows, images = audit_files(folder, size)
+        catalog = pd.DataFrame(rows)  # repeated files are kept here
         run.cache.mkdir(exist_ok=True)
         catalog.to_csv(catalog_path, index=False)
+        store_pixels(run, catalog, images, size)
     else:
         catalog = pd.read_csv(catalog_path, keep_default_na=False)
     pixels = load_pixels(run, catalog, size)
@@ -88,13 +88,6 @@ def open_ours(folder: Path, size: int, augmented: bool) -> Callable[[], Iterable
     names = AUGMENTATIONS if augmented else ()
     generator = RadiographGenerator(pixels, labels, BATCH, shuffle=True, augmentations=names)
     return lambda: map(generator.__getitem__, range(len(generator)))
-
-
-def audit(folder: Path) -> pd.DataFrame:
-    """Catalog rows as build_catalog makes them; repeated files are kept here."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(lambda file: audit_file(folder, *file), iterate_files(folder)))
-    return pd.DataFrame(rows)
 
 
 def open_flow(folder: Path, size: int, augmented: bool) -> Callable[[], Iterable]:

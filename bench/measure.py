@@ -28,6 +28,9 @@ UNITS = {
     "share of peak": "%",
     "work": "MFLOP per image",
     "cost": "CPU s",
+    "best accuracy": "%",
+    "ROC AUC, validation": "",
+    "ROC AUC, exchange twin": "",
 }
 Measured = dict[tuple[str, str], float]  # (benchmark, metric) -> value of one run
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/predict.py [start] [throughput] [memory] [--originals DIR] [--memory 100 10000 100000]
 
-Run it on a quiet machine. The radiographs are those of CHEST_XRAY_DIR or data/chest_xray (validation only), or
-simulated ones; `--originals` names untouched files of the same radiographs, under the same relative paths.
+Needs requirements.lock, and a quiet machine. The radiographs are those of CHEST_XRAY_DIR or data/chest_xray (validation
+only), or simulated ones; `--originals` names untouched files of the same radiographs, under the same relative paths.
 Each measurement runs in a fresh process, the two sides in turn, and the median of the runs is written.
 """
 
@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from pneumonia.config import real_run  # noqa: E402
 from pneumonia.final_model import FinalModel  # noqa: E402
 from pneumonia.radiograph import read_radiograph  # noqa: E402
-from pneumonia.results import read_table, write_table  # noqa: E402
+from pneumonia.results import is_current, read_run_record, read_table, write_measured  # noqa: E402
 from pneumonia.runs import find_radiographs, open_simulated  # noqa: E402
 
 COLUMNS = ["benchmark", "variant", "metric", "median", "unit", "runs", "versus", "ratio"]
@@ -84,6 +84,7 @@ def main() -> None:
             keep(bench_throughput(paths, options.runs, Path(folder)))
         if options.originals:
             keep(compare_originals(options.originals))
+            keep(bench_memory(sorted(options.originals.glob("train/*/*.jpeg")), 1000, Path(folder), "untouched files"))
         if "memory" in parts:
             for count in options.memory:
                 keep(bench_memory(paths, count, Path(folder)))
@@ -92,13 +93,14 @@ def main() -> None:
 def keep(rows: list[list]) -> None:
     """Put rows into results/predict_bench.csv at once, in place of older ones of the same measurement."""
     new, run = pd.DataFrame(rows, columns=COLUMNS), real_run(None)
+    record = read_run_record(run)
     new[["median", "ratio"]] = new[["median", "ratio"]].astype(float).map(lambda value: float(f"{value:.4g}"))
     print(new.to_string(index=False, header=False))
     key = ["benchmark", "variant", "metric"]
-    if (run.results_dir / "predict_bench.csv").exists():
+    if is_current(run, record, "predict_bench"):  # of the same weights
         old = read_table(run, "predict_bench").fillna({"unit": "", "versus": ""})
         new = pd.concat([old[~old.set_index(key).index.isin(new.set_index(key).index)], new])
-    write_table(run, "predict_bench", new)
+    write_measured(run, "predict_bench", new, record["weights_hash"])
 
 
 def list_radiographs(count: int = 512) -> list[Path]:
@@ -154,7 +156,7 @@ def bench_throughput(paths: list[Path], runs: int, folder: Path) -> list[list]:
     ]
 
 
-def bench_memory(paths: list[Path], count: int, folder: Path) -> list[list]:
+def bench_memory(paths: list[Path], count: int, folder: Path, what: str = "radiographs") -> list[list]:
     """The most memory that a whole `predict --csv` takes, and its rate from files, for a list of `count`.
 
     Linux only: elsewhere there are no such rows.
@@ -168,12 +170,12 @@ def bench_memory(paths: list[Path], count: int, folder: Path) -> list[list]:
         "print(peak[0]); sys.exit(status)"
     )
     listed = "".join(f"{paths[number % len(paths)]}\n" for number in range(count))
-    arguments = ("predict", "-", "--csv", str(folder / f"{count}.csv"))
+    arguments = ("predict", "-", "--csv", str(folder / f"{count} {what}.csv"))
     seconds, output = run_python("-c", code, *arguments, stdin=listed)
     megabytes = int(output.splitlines()[-1]) / 1024
     return [
-        ["memory", f"{count} radiographs", "most memory used", megabytes, "MiB", 1, "", np.nan],
-        ["end to end", f"{count} radiographs", "files a second", count / seconds, "1/s", 1, "", np.nan],
+        ["memory", f"{count} {what}", "most memory used", megabytes, "MiB", 1, "", np.nan],
+        ["end to end", f"{count} {what}", "files a second", count / seconds, "1/s", 1, "", np.nan],
     ]
 
 

@@ -24,11 +24,11 @@ _KEPT: dict[str, object] = {}  # the compiled network of this process
 
 def list_variants(config: ModelConfig, images: int) -> list[Variant]:
     """Every installed backend, and TensorFlow with what could make it faster."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet, own = {"TF_CPP_MIN_LOG_LEVEL": "3"}, {"KERAS_BACKEND": "tensorflow"}  # whatever the caller's is
     variants = [
-        Variant("tensorflow", train, (config, images), quiet | {"KERAS_BACKEND": "tensorflow"}),
-        Variant("tensorflow, XLA", train, (config, images, True), quiet | {"KERAS_BACKEND": "tensorflow"}),
-        Variant("tensorflow, bfloat16", train, (config, images, False, "mixed_bfloat16"), quiet),
+        Variant("tensorflow", train, (config, images), quiet | own),
+        Variant("tensorflow, XLA", train, (config, images, True), quiet | own),
+        Variant("tensorflow, bfloat16", train, (config, images, False, "mixed_bfloat16"), quiet | own),
     ]
     others = [name for name in BACKENDS[1:] if importlib.util.find_spec(name)]
     return variants + [Variant(name, train, (config, images), {"KERAS_BACKEND": name}) for name in others]

@@ -14,12 +14,16 @@ LOOK = "scoring of newly trained weights by `evaluate`"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one step; returns the exit status (0 done, 1 `predict` left some out, 2 cannot be done, 130 interrupted)."""
+    """Run one step. Returns: 0 done, 1 `predict` left some out, 2 cannot be done, 130 interrupted."""
     options = build_parser().parse_args(arguments)
     try:
         return options.step(options) or 0
     except PneumoniaError as error:
         print(f"pneumonia: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        needed = "requirements-predict.txt" if options.step is run_predict else "requirements.lock"
+        print(f"pneumonia: {error.name} is not installed; run `pip install -r {needed}`", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
@@ -42,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
     fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; see requirements-cluster.txt")
-    add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, results/metrics.csv")
+    judge = add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, metrics.csv")
+    judge.add_argument("--folder", type=Path, help="another hospital's NORMAL/ and PNEUMONIA/, or a CSV of path,label")
+    judge.add_argument("--out", type=Path, help="for the report on --folder; else build/external/<name>")
     for name, function, text in (
         ("attribute", run_attribute, "measure what moves each network -> results/attribution.csv"),
         ("ablation", run_ablation, "train and measure the cures one at a time -> results/ablation.csv"),
@@ -69,19 +75,11 @@ def add_measurements(steps) -> None:
         step.set_defaults(table=name)
         step.add_argument("--seeds", type=int, default=99, help="at most so many seeds of all but the final model")
     for name, text in (
-        (
-            "learning-curve",
-            "train on 1/20 to all of the patients -> results/learning_curve.csv (a look at test)",
-        ),
+        ("learning-curve", "train on 1/20 to all patients -> results/learning_curve.csv (a look at test)"),
         ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
         ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
     ):
         add_step(steps, name, run_study, text).set_defaults(table=name.replace("-", "_"))
-    folder = add_step(
-        steps, "evaluate-folder", run_evaluate_folder, "the final model on another hospital's radiographs"
-    )
-    folder.add_argument("--folder", type=Path, required=True, help="of NORMAL/ and PNEUMONIA/, or a CSV of path,label")
-    folder.add_argument("--out", type=Path, default=None, help="for the report; else build/external/<name>")
 
 
 def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
@@ -94,13 +92,17 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="file, folder, pattern, or - for a list on standard input")
     add("--json", action="store_true", help="one JSON object a line instead of the table")
-    add("--csv", type=Path, metavar="FILE", help="write the answers there instead")
-    add("--resume", action="store_true", help="continue an interrupted --csv FILE")
+    add("--csv", type=Path, metavar="FILE", help="write the answers there, and no table")
+    add("--resume", action="store_true", help="continue an interrupted --csv FILE or --out DIR")
     add("--heatmap", type=Path, metavar="DIR", help="write an overlay of the evidence for each radiograph")
-    add("--operating-point", choices=["screening", "balanced", "rule-in"], default="balanced")
+    points = ["screening", "balanced", "rule-in"]
+    add("--operating-point", choices=points, default="balanced", help="miss few, treat few needlessly, or balanced")
     add("--prevalence", type=float, metavar="P", help="share of ill children where you are; default as calibrated, 0.5")
-    add("--batch-size", type=int, default=32, metavar="N")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode files")
+    add("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; with --out; see requirements-cluster.txt")
+    add("--out", type=Path, metavar="DIR", help="where --cluster writes its Parquet parts")
+    add("--batch-size", type=int, default=32, metavar="N", help="default 32")
+    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode; default: the cores")
+    parser.epilog = "Exit status: 0 all read, 1 some could not be, 2 nothing usable. Not for clinical use."
 
 
 def open_for(options: argparse.Namespace, otherwise: str = "real") -> Run:
@@ -136,12 +138,29 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
+    if options.folder:
+        evaluate_folder(options)
+        return
     from .steps import make_catalog, make_metrics, make_models, make_predictions
 
     run = open_for(options)
     catalog = make_catalog(run)
     make_predictions(run, catalog, make_models(run, catalog), why=LOOK)
     make_metrics(run)
+
+
+def evaluate_folder(options: argparse.Namespace) -> None:
+    """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
+    from dataclasses import replace
+
+    from .external_report import report_folder
+    from .runs import find_radiographs
+
+    run = open_for(options, otherwise="results")
+    run = run if run.is_simulated else replace(run, data=find_radiographs())
+    report = report_folder(run, options.folder, options.out)
+    print(report.read_text(encoding="utf-8"))
+    print(f"tables: {report.parent}")
 
 
 def run_attribute(options: argparse.Namespace) -> None:
@@ -200,20 +219,6 @@ def run_study(options: argparse.Namespace) -> None:
 
     table = make_study(open_for(options), options.table)
     print(f"results/{options.table}.csv: {len(table)} rows")
-
-
-def run_evaluate_folder(options: argparse.Namespace) -> None:
-    """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
-    from dataclasses import replace
-
-    from .external import report_folder
-    from .runs import find_radiographs
-
-    run = open_for(options, otherwise="results")
-    run = run if run.is_simulated else replace(run, data=find_radiographs())
-    report = report_folder(run, options.folder, options.out)
-    print(report.read_text(encoding="utf-8"))
-    print(f"tables: {report.parent}")
 
 
 def run_predict(options: argparse.Namespace) -> int:

@@ -66,13 +66,24 @@ class Reader:
     def __init__(self, model: FinalModel, point: str = "balanced", prevalence: float | None = None):
         """Args: prevalence: the share of ill children among those imaged; None leaves that of the calibration, a half.
 
-        It changes the probability, not the call: sensitivity and specificity belong to the operating point.
+        It moves probabilities and thresholds alike, and so leaves every call as it is: sensitivity and specificity
+        belong to the operating point.
         Raises: PneumoniaError for an unknown operating point, or a prevalence not between 0 and 1.
         """
         self.model, self.point, self.threshold = model, point, model.threshold(point)
         self.reference = model.record.get("reference_prevalence", 0.5)
         self.prevalence = self.reference if prevalence is None else prevalence
         rebase(0.5, self.prevalence)
+
+    @property
+    def referral(self) -> tuple[float, float]:
+        """Calibrated probabilities from ... to are too close to call; the threshold is one of them."""
+        low, high = self.model.record["referral"]
+        return min(low, self.threshold), max(high, self.threshold)
+
+    def rebase(self, probability: float) -> float:
+        """A calibrated probability, or a threshold, at the prevalence of this reader; six decimals."""
+        return round(rebase(probability, self.prevalence, self.reference), 6)
 
     def read(self, source: Path | bytes, name: str | None = None) -> Reading:
         """Answer one file, given by its path or its bytes, with its pictures. Raises: PneumoniaError naming it."""
@@ -125,14 +136,14 @@ class Reader:
             yield Answer(one.path, error=one.error) if one.decoded is None else self._answer(one, *next(scores))
 
     def _answer(self, one: Loaded, probability: float, atypicality: float) -> Answer:
-        low, high = self.model.record["referral"]
+        low, high = self.referral
         found = warn(one.decoded, float(atypicality), self.model)
         probability = float(probability)
         return Answer(
             path=one.path,
-            probability=round(rebase(probability, self.prevalence, self.reference), 6),
+            probability=self.rebase(probability),
             call=CLASS_NAMES[int(probability >= self.threshold)],
-            refer=min(low, self.threshold) <= probability < max(high, self.threshold) or bool(found),
+            refer=low <= probability < high or bool(found),
             warnings=tuple(found),
             atypicality=round(float(atypicality), 4),
         )

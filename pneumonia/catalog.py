@@ -17,37 +17,49 @@ import pandas as pd
 from PIL import Image
 
 from .config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
-from .radiograph import read_header, read_radiograph
+from .radiograph import decode, read_header
 from .splits import assign_splits, check_no_patient_overlap
 
 COLUMNS = [
     "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
     "sha256", "duplicate_of", "excluded_reason",
 ]  # fmt: skip
+AUDIT_SIZE = 16  # pixels of the side, where only the audit is wanted
 NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
 PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
 NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
 
 
 def build_catalog(run: Run) -> pd.DataFrame:
-    """Audit every file below `run.data` and name its split.
+    """The catalog alone, as `audit_radiographs` makes it."""
+    return audit_radiographs(run, AUDIT_SIZE)[0]
 
-    Returns: a frame with COLUMNS, sorted by path. Unreadable, empty and (in train) duplicate files are rows with an
-    `excluded_reason`; duplicates inside the official test split are only marked (`duplicate_of`), it stays whole.
+
+def audit_radiographs(run: Run, size: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Audit every file below `run.data` and name its split; every file is read and decoded once.
+
+    Returns: a frame with COLUMNS, sorted by path, and path -> uint8 (size, size) of every file that can be read.
+    Unreadable, empty and (in train) duplicate files are rows with an `excluded_reason`; duplicates inside the official
+    test split are only marked (`duplicate_of`), it stays whole.
     Raises: PneumoniaError when there are no radiographs, a class is missing, or a patient is in two splits.
     """
     root = find_root(run.data, run.cache)
-    files = list(iterate_files(root))
-    if not files:
+    rows, images = audit_files(root, size)
+    if not rows:
         raise PneumoniaError(f"{root}: no radiographs in train/ and test/; see data/README.md for the expected tree")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
-        rows = list(pool.map(lambda file: audit_file(root, *file), files))
     catalog = pd.DataFrame(rows).sort_values("path", ignore_index=True)
     mark_duplicates(catalog)
     catalog["split"] = assign_splits(catalog, run.validation_fraction, run.split_seed)
     check_no_patient_overlap(catalog)
     check_classes(root, catalog)
-    return catalog[COLUMNS]
+    return catalog[COLUMNS], images
+
+
+def audit_files(root: Path, size: int) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    """A row about each file, and path -> pixels of those that can be read."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
+        audited = list(pool.map(lambda file: audit_file(root, *file, size), iterate_files(root)))
+    return [row for row, _ in audited], {row["path"]: image for row, image in audited if image is not None}
 
 
 def find_root(data: Path | None, cache: Path) -> Path:
@@ -104,8 +116,13 @@ def iterate_files(root: Path) -> Iterator[tuple[str, str, Path]]:
                     yield split_dir.name.lower(), class_dir.name.upper(), file
 
 
-def audit_file(root: Path, official: str, class_name: str, file: Path) -> dict[str, object]:
-    """One row about one file; a file that cannot be read is a row too."""
+def audit_file(
+    root: Path, official: str, class_name: str, file: Path, size: int
+) -> tuple[dict[str, object], np.ndarray | None]:
+    """One row about one file, and its pixels; a file that cannot be read is a row too, without pixels.
+
+    Every pixel is decoded, so that a truncated file shows itself here and not in training.
+    """
     patient_id, kind = parse_name(file.stem, class_name)
     row: dict[str, object] = {
         "path": file.relative_to(root).as_posix(),
@@ -117,15 +134,18 @@ def audit_file(root: Path, official: str, class_name: str, file: Path) -> dict[s
         "excluded_reason": "",
     }
     try:
-        data = file.read_bytes()
-        row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        row |= read_header(file)
-        read_radiograph(file, 16)  # decodes every pixel, so a truncated file shows itself here and not in training
+        content = file.read_bytes()
+        row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if not content:
+            raise PneumoniaError(f"{file}: empty file")
+        row |= read_header(content, str(file))
+        return row, decode(content, str(file), size).pixels
     except OSError as error:
         row["excluded_reason"] = f"cannot be read ({error.strerror})"
+        return row, None
     except PneumoniaError as error:
         row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
-    return row
+        return row, None
 
 
 def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:

@@ -17,6 +17,7 @@ from .config import ModelConfig, PneumoniaError, Run
 from .generators import load_pixels, pixels_path
 from .models import PRETRAINED
 from .progress import Progress
+from .ray_cluster import connect
 from .records import checkpoint_path, record_path, save_atomically, weights_path
 from .training import Member, train_one
 from .transfer import fetch_wheel, load_imagenet_weights
@@ -47,28 +48,6 @@ def train_on_cluster(run: Run, catalog: pd.DataFrame, members: list[Member], pro
         Dispatcher(run, catalog, progress).train([member for member in members if member[0].is_cnn])
     finally:
         ray.shutdown()
-
-
-def connect(address: str) -> None:
-    """Join the cluster. Raises: PneumoniaError naming the remedy."""
-    if ray is None:
-        raise PneumoniaError(
-            "requirements-cluster.txt: Ray is not installed; run `pip install -r` on it, or no --cluster"
-        )
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address == "auto":
-            try:
-                ray.init("auto", **quiet)
-            except ConnectionError:
-                ray.init("local", include_dashboard=False, **quiet)
-        else:
-            ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PneumoniaError(
-            f"--cluster {address}: no cluster answers ({reason}); start one with `ray start`"
-        ) from error
 
 
 class Dispatcher:
@@ -122,8 +101,10 @@ class Dispatcher:
         """Keep the checkpoints that came in, and tell of them."""
         try:
             posts = ray.get(self.mailbox.take.remote())
-        except RayError:  # its node is gone; the tasks that wrote to it fail, and are sent again with the new one
+        except ActorDiedError:  # its node is gone; the tasks that wrote to it fail, and are sent again with the new one
             self.open_mailbox()
+            return
+        except RayError:  # out of reach for a moment: what lies in it is taken later
             return
         for config, seed, history, checkpoint in posts:
             _keep(checkpoint_path(self.run, config, seed), checkpoint)

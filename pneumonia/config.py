@@ -17,6 +17,7 @@ LATER_OPTIONS = (
     "pretrained",
     "half_precision",
     "average_weights",
+    "growing",
 )  # of ModelConfig; off by default
 CLAIMED_ACCURACY = 0.91  # "91 % accuracy with a ___ recall": the claim of the work this follows
 
@@ -46,11 +47,18 @@ class ModelConfig:
     pretrained: bool = False  # begin with weights learned on ImageNet instead of random ones
     half_precision: bool = False  # round the weights to 11 significant bits: the file is half as large
     average_weights: bool = False  # keep the moving average of the weights over the last steps (Polyak)
+    growing: tuple[int, ...] = ()  # smaller sides to begin with, each for as many epochs as image_size in the end
     seeds: tuple[int, ...] = ()  # instead of the seeds of the run
 
     @property
     def is_cnn(self) -> bool:
         return self.epochs > 0
+
+    @property
+    def stages(self) -> list[tuple[int, int]]:
+        """(side of the picture, epochs when it ends) of equal parts of the training; a single one unless `growing`."""
+        sides = (*self.growing, self.image_size)
+        return [(side, round(self.epochs * part / len(sides))) for part, side in enumerate(sides, start=1)]
 
     def hash(self) -> str:
         """Twelve hex digits that change whenever the training would."""

@@ -7,10 +7,11 @@ from itertools import product
 import pandas as pd
 
 from .config import ABLATION
+from .decision import CHILDREN, EXAMPLES, price_operating_points
 from .operating import predictive_values
 from .results import Results
 from .twins import ALL_TWINS
-from .wording import NOTHING, Facts, format_interval, format_value, percent
+from .wording import NOTHING, Facts, Table, format_interval, format_value, percent
 
 PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
 SUBGROUP_TITLES = {
@@ -21,7 +22,6 @@ SUBGROUP_TITLES = {
 }
 CHANGES = ("validation", *ALL_TWINS, "sharpness", "control", "border", "centre", "encoding_swap", "test")
 CHANGE_METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
-Table = tuple[list[str], list[list[str]]]
 
 
 def consequence_facts(results: Results) -> Facts:
@@ -41,7 +41,8 @@ def consequence_facts(results: Results) -> Facts:
         key = f"subgroup.{row.model}.{row.split}.{row.subgroup.replace(' ', '')}"
         facts |= {key: percent(row.value), f"{key}.interval": format_interval("accuracy", row.ci_low, row.ci_high)}
         facts |= {f"{key}.n": f"{row.n:,}", f"{key}.patients": f"{row.patients:,}"}
-    return facts
+    prices = [f"{name.replace('_', ' ')} {price:,.0f}" for name, price in EXAMPLES._asdict().items()]
+    return facts | {"costs.prices": ", ".join(prices), "costs.read_all": f"{CHILDREN * EXAMPLES.radiologist_read:,.0f}"}
 
 
 def change_facts(results: Results) -> Facts:
@@ -111,3 +112,14 @@ def tabulate_subgroups(results: Results, facts: Facts) -> Table:
         keys = [f"subgroup.{results.final_model}.{split}.{name}" for split in ("validation", "test")]
         rows.append([title, metric, *(with_interval(facts, key) for key in keys), facts.get(f"{keys[1]}.n", NOTHING)])
     return ["children with", "measured by", "validation", "test", "radiographs in test"], rows
+
+
+def tabulate_costs(results: Results, facts: Facts) -> Table:
+    """What 1,000 children cost at example prices, a row per share of ill children; the cheapest way is bold."""
+    table, rows = results.table("per_1000"), []
+    for prevalence in table["prevalence"].unique():
+        costs = price_operating_points(table, prevalence).set_index("operating_point")["cost"]
+        costs = costs[["screening", "balanced", "rule-in", "no model: treat all", "no model: treat none"]]
+        cells = [f"**{cost:,.0f}**" if name == costs.idxmin() else f"{cost:,.0f}" for name, cost in costs.items()]
+        rows.append([percent(prevalence, 1).replace(".0 ", " "), *cells])
+    return ["share ill", *costs.index], rows

@@ -83,7 +83,7 @@ def _check_shape(dataset, name: str) -> None:
     if frames != 1:
         raise PneumoniaError(f"{name}: DICOM of {frames} frames; export the frame that is meant")
     if not 0 < int(dataset.Rows) * int(dataset.Columns) <= MAX_PIXELS:
-        raise PneumoniaError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; shrink it")
+        raise too_large(name)
 
 
 def _to_gray(dataset) -> np.ndarray:
@@ -96,6 +96,11 @@ def _to_gray(dataset) -> np.ndarray:
     low, high = _find_range(dataset, pixels)
     gray = np.clip((pixels.astype(np.float64) - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
     return 255 - gray if dataset.PhotometricInterpretation == "MONOCHROME1" else gray
+
+
+def too_large(name: str) -> PneumoniaError:
+    """To be raised for a picture with more than MAX_PIXELS."""
+    return PneumoniaError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; shrink it")
 
 
 def _find_range(dataset, pixels: np.ndarray) -> tuple[float, float]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from .catalog import NOT_RADIOGRAPHS, parse_name, select_used
 from .config import CLASS_NAMES, PneumoniaError, Run
-from .evaluation import compute_metrics, load_scores
+from .evaluation import DECIMALS, compute_metrics, load_scores
 from .generators import load_pixels, predict_pixels
 from .radiograph import read_radiograph
-from .recalibration import find_enough, measure_drift, measure_recalibration, measure_site_shift
-from .records import load_trained, save_atomically
-from .results import read_run_record, read_table
-from .wording import format_interval, format_value
+from .recalibration import measure_drift, measure_recalibration, measure_site_shift
+from .records import load_trained
 
 THUMBNAIL = 16  # pixels of the side, for the site-against-site classifier
-TOLD = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "brier", "ece")
+DRIFT_COLUMNS = ["what", "where", "value", "ci_low", "ci_high"]
+FEW = 30  # patients of a class: with fewer, a bootstrap interval says little
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class External:
     metrics: pd.DataFrame  # as metrics.csv
     drift: pd.DataFrame  # what, where, value, ci_low, ci_high
     recalibration: pd.DataFrame
+    warnings: list[str]  # one line each: why these figures say less than they seem to
 
 
-def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Path, home: tuple | None) -> External:
+def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Path, catalog: pd.DataFrame) -> External:
     """Evaluate all seeds of the final model on a folder or CSV of radiographs with known answers.
 
-    Args: validation: rows of predictions.csv with split "validation". home: thumbnails (n, 16, 16), labels and patients
-    of the project's validation split, for the shift measure; None where its radiographs are not at hand.
+    Args: validation: rows of predictions.csv with split "validation". catalog: of the project's own radiographs, to see
+    which of them are here, and for the shift measure (where they are at hand).
     Raises: PneumoniaError when `source` holds nothing that can be evaluated, or only one class.
     """
     config = run.model(final)
@@ -50,15 +52,50 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
         frames.append(cases.assign(split="test", model=final, seed=seed, y_prob=y_prob))
     predictions = pd.concat(frames, ignore_index=True)
     splits = load_scores(predictions, final)
-    drift = compute_drift(splits)
-    if home is not None:
-        order = cases.set_index("path").loc[:, ["label", "patient_id"]]
-        small = np.stack([read_radiograph(Path(path), THUMBNAIL) for path in cases["path"]])
-        drift = pd.concat([drift, compute_site_shift(home, (small, order["label"].to_numpy(), order["patient_id"]))])
+    drift, warnings = compute_drift(splits), warn(cases, catalog)
+    if run.data is None:
+        warnings.append("site against site: needs this project's radiographs; set CHEST_XRAY_DIR, or `make download`")
+    else:
+        shift, missing = compare_sites(load_home(run, catalog), cases)
+        drift, warnings = pd.concat([drift, shift], ignore_index=True), warnings + missing
     site = splits["test"]
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
-    metrics = compute_metrics(predictions, run.bootstrap_draws)
-    return External(source, cases, unreadable, predictions, metrics, drift.reset_index(drop=True), recalibration)
+    metrics = widen_intervals(compute_metrics(predictions, run.bootstrap_draws), cases)
+    return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
+
+
+def warn(cases: pd.DataFrame, catalog: pd.DataFrame) -> list[str]:
+    """Radiographs that are the project's own (byte for byte), and classes of few patients."""
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in cases["path"]]
+    known = catalog.drop_duplicates("sha256").set_index("sha256")["split"].reindex(digests).dropna()
+    lines = []
+    if len(known):
+        told = ", ".join(f"{count} of {split}" for split, count in known.value_counts().items())
+        lines.append(f"{len(known)} of {len(cases)} radiographs are this project's own ({told}): no other hospital")
+    for label, name in enumerate(CLASS_NAMES):
+        patients = cases.loc[cases["label"] == label, "patient_id"].nunique()
+        if patients < FEW:
+            lines.append(f"only {patients} patients are {name}: the intervals are rough; add radiographs")
+    return lines
+
+
+def widen_intervals(metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Where the site has all (or none) right, a bootstrap has no width: the exact interval (Clopper & Pearson 1934).
+
+    Patients count as its trials; of ppv and npv, as many as are called so.
+    """
+    well, ill = (cases.loc[cases["label"] == label, "patient_id"].nunique() for label in (0, 1))
+    metrics, rates = metrics.copy(), metrics.query("split == 'test'").set_index(["seed", "metric"])["value"]
+    sure = metrics["value"].isin((0, 1)) & (metrics["ci_low"] == metrics["ci_high"]) & (metrics["split"] == "test")
+    for index, row in metrics[sure].iterrows():
+        found, cleared = (rates[row["seed"], name] for name in ("sensitivity", "specificity"))
+        called_ill = found * ill + (1 - cleared) * well
+        trials = {"accuracy": well + ill, "sensitivity": ill, "specificity": well}
+        n = (trials | {"ppv": called_ill, "npv": well + ill - called_ill}).get(row["metric"], 0)
+        if n >= 1:
+            ends = binomtest(round(row["value"] * n), round(n)).proportion_ci()
+            metrics.loc[index, ["ci_low", "ci_high"]] = round(ends.low, DECIMALS), round(ends.high, DECIMALS)
+    return metrics
 
 
 def find_cases(source: Path) -> pd.DataFrame:
@@ -99,7 +136,7 @@ def read_case_list(source: Path) -> pd.DataFrame:
     labels = table["label"].str.strip().str.upper().map(words)
     if labels.isna().any():
         line = int(np.flatnonzero(labels.isna())[0])
-        raise PneumoniaError(f"{source}, line {line + 2}: label must be 0, 1 or a class name; correct the line")
+        raise PneumoniaError(f"{source}, line {line + 2}: label must be 0, 1, NORMAL or PNEUMONIA; correct the line")
     paths = [str((source.parent / path).resolve()) for path in table["path"]]
     patients = table["patient_id"] if "patient_id" in table else pd.Series(paths)
     return pd.DataFrame({"path": paths, "label": labels.astype(int), "patient_id": patients.fillna(pd.Series(paths))})
@@ -129,86 +166,28 @@ def compute_drift(splits: dict) -> pd.DataFrame:
         scores = splits[split]
         drift = measure_drift(scores.y_true, scores.ensemble, scores.patient_ids)
         rows += [(f"calibration {name}", where, *values) for name, values in drift.items()]
-    return pd.DataFrame(rows, columns=["what", "where", "value", "ci_low", "ci_high"])
+    return pd.DataFrame(rows, columns=DRIFT_COLUMNS)
 
 
-def load_home(run: Run, catalog: pd.DataFrame) -> tuple | None:
-    """Thumbnails, labels and patients of the project's own validation split, if its radiographs are at hand."""
-    if run.data is None:
-        return None
+def load_home(run: Run, catalog: pd.DataFrame) -> tuple:
+    """Thumbnails, labels and patients of the project's own validation split."""
     rows = catalog[catalog["split"] == "validation"]
     used = select_used(rows)
-    return np.asarray(load_pixels(run, rows, THUMBNAIL)), used["label"].to_numpy(), used["patient_id"]
+    return np.asarray(load_pixels(run, rows, THUMBNAIL)), used["label"].to_numpy(), used["patient_id"].to_numpy()
 
 
-def compute_site_shift(home: tuple, away: tuple) -> pd.DataFrame:
-    """How well 16x16 thumbnails tell the sites apart, within each class: another mix of classes is no other machine."""
-    rows = []
+def compare_sites(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """How well 16x16 thumbnails tell the sites apart, within each class: another mix of classes is no other machine.
+
+    Args: home: as `load_home` returns it. Returns: rows of drift, and a line for each class of too few patients.
+    """
+    away = np.stack([read_radiograph(Path(path), THUMBNAIL) for path in cases["path"]])
+    sites = (home, (away, cases["label"].to_numpy(), cases["patient_id"].to_numpy()))
+    rows, missing = [], []
     for label, name in enumerate(CLASS_NAMES):
-        (a, a_ids), (b, b_ids) = (
-            (images[labels == label], np.asarray(ids, dtype=str)[labels == label])
-            for images, labels, ids in (home, away)
-        )
-        if min(len(set(a_ids)), len(set(b_ids))) >= 5:
+        (a, a_ids), (b, b_ids) = ((images[labels == label], ids[labels == label]) for images, labels, ids in sites)
+        try:
             rows.append(("site against site, ROC AUC", name, *measure_site_shift(a, b, a_ids, b_ids)))
-    return pd.DataFrame(rows, columns=["what", "where", "value", "ci_low", "ci_high"])
-
-
-def write_external(found: External, title: str, folder: Path) -> Path:
-    """Leave report.md, predictions.csv, metrics.csv, drift.csv and recalibration.csv in `folder`; returns report.md."""
-    tables = {name: getattr(found, name) for name in ("predictions", "metrics", "drift", "recalibration")}
-    for name, table in tables.items():
-        save_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False))
-    report = folder / "report.md"
-    save_atomically(report, lambda partial: partial.write_text(describe_external(found, title), encoding="utf-8"))
-    return report
-
-
-def describe_external(found: External, title: str) -> str:
-    """The report in Markdown: metrics at home and at the site, calibration, shift, and what re-calibration takes."""
-    ill, n = int(found.cases["label"].sum()), len(found.cases)
-    lines = [
-        f"# {title} on {found.source.name}\n",
-        f"{n} radiographs of {found.cases['patient_id'].nunique()} patients, {ill} of them PNEUMONIA; "
-        f"{len(found.unreadable)} files could not be read. Not for clinical use.\n",
-        "| mean over seeds, threshold 0.5 | validation | this site |\n| --- | ---: | ---: |",
-    ]
-    means = found.metrics.query("seed == 'mean'").set_index(["split", "metric"])
-    for metric in TOLD:
-        cells = [means.loc[(split, metric)] for split in ("validation", "test")]
-        told = [
-            f"{format_value(metric, c['value'])} ({format_interval(metric, c['ci_low'], c['ci_high'])})" for c in cells
-        ]
-        lines.append(f"| {metric} | {' | '.join(told)} |")
-    lines.append("\n| drift | where | value | 95 % interval |\n| --- | --- | ---: | ---: |")
-    for row in found.drift.itertuples():
-        lines.append(f"| {row.what} | {row.where} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |")
-    lines.append(f"\n{describe_recalibration(found.recalibration)}\n")
-    lines += [f"- not read: {line}" for line in found.unreadable]
-    return "\n".join(lines) + "\n"
-
-
-def with_interval(metric: str, row: pd.Series) -> str:
-    return f"{format_value(metric, row['value'])} ({format_interval(metric, row['ci_low'], row['ci_high'])})"
-
-
-def describe_recalibration(table: pd.DataFrame) -> str:
-    """How many local radiographs with a known answer it takes, in one sentence."""
-    losses, enough = table.set_index("n")["log_loss"], find_enough(table)
-    if len(losses) < 2:
-        return "Too few radiographs to try a re-calibration."
-    if enough is None:
-        return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing that could be told from chance."
-    most = " (the most that were tried)" if enough == losses.index[-1] else ""
-    return (
-        f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "
-        f"from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
-    )
-
-
-def report_folder(run: Run, folder: Path, out: Path | None = None) -> Path:
-    """Evaluate the final model of `run` on `folder`, and write the report to `out`, else build/external/<name>."""
-    final = read_run_record(run)["final_model"]
-    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
-    found = evaluate_external(run, final, validation, folder, load_home(run, read_table(run, "catalog")))
-    return write_external(found, run.model(final).title, out or run.home / "build" / "external" / folder.stem)
+        except PneumoniaError as error:
+            missing.append(f"{name}: {error}")
+    return pd.DataFrame(rows, columns=DRIFT_COLUMNS), missing

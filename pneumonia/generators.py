@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +17,10 @@ from tqdm.auto import tqdm
 from .augment import augment_batch
 from .catalog import find_root, select_used
 from .config import ModelConfig, PneumoniaError, Run, short_hash
-from .radiograph import read_radiograph
-from .records import hash_file, save_atomically
+from .radiograph import decode, read_bytes
+from .records import save_atomically
 
-PREPROCESSING_VERSION = 1  # raise it when read_radiograph changes, so that old caches are not used
+PREPROCESSING_VERSION = 1  # raise it when radiograph.decode changes, so that old caches are not used
 
 
 def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
@@ -40,24 +42,37 @@ def pixels_path(run: Run, catalog: pd.DataFrame, size: int) -> Path:
     return run.cache / f"pixels-{size}px-{key}.npy"
 
 
+def store_pixels(run: Run, catalog: pd.DataFrame, images: dict[str, np.ndarray], size: int) -> None:
+    """Put what the audit has decoded, path -> uint8 (size, size), where load_pixels finds it."""
+    cached = pixels_path(run, catalog, size)
+    if not cached.exists():
+        used = select_used(catalog)
+        _write(cached, (images[path] for path in used["path"]), (len(used), size, size))
+
+
 def _decode(root: Path, used: pd.DataFrame, size: int, target: Path) -> None:
+    def read(path: str, sha256: str) -> np.ndarray:
+        content = read_bytes(root / path)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise PneumoniaError(f"{root / path}: changed since the catalog was written; run `make run`")
+        return decode(content, str(root / path), size).pixels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = pool.map(read, used["path"], used["sha256"])
+        shown = tqdm(decoded, f"decoding to {size} px", len(used), unit="img", leave=False)
+        _write(target, shown, (len(used), size, size))
+
+
+def _write(target: Path, images: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
     """Write the cache next to its place and move it there when whole: a killed run leaves nothing that counts.
 
     Written as a stream: a memory map on a full disk ends the process with SIGBUS instead of an error.
     """
 
-    def read(path: str, sha256: str) -> np.ndarray:
-        image = read_radiograph(root / path, size)
-        if hash_file(root / path) != sha256:
-            raise PneumoniaError(f"{root / path}: changed since the catalog was written; run `make run`")
-        return image
-
     def write(partial: Path) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(used), size, size)}
-        with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-            np.lib.format.write_array_header_1_0(file, header)
-            decoded = pool.map(read, used["path"], used["sha256"])
-            for image in tqdm(decoded, f"decoding to {size} px", len(used), unit="img", leave=False):
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for image in images:
                 file.write(image.tobytes())
 
     save_atomically(target, write)
@@ -113,10 +128,13 @@ class RadiographGenerator(keras.utils.PyDataset):
 
 
 def build_generators(
-    run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0
+    run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0, side: int | None = None
 ) -> dict[str, RadiographGenerator]:
-    """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are)."""
-    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
+    """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are).
+
+    Args: side: of the picture in pixels; None: image_size.
+    """
+    used, pixels = select_used(catalog), load_pixels(run, catalog, side or config.image_size)
     generators = {}
     for split in ("train_fit", "validation", "test"):
         rows = np.flatnonzero(used["split"] == split)

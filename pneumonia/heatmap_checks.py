@@ -25,7 +25,7 @@ from .heatmap import compute_occlusion, scale_evidence
 from .models import build_model
 from .outliers import compute_outliers
 from .records import load_trained
-from .results import Results, write_table
+from .results import Results, write_measured
 from .simulate import simulate_radiograph
 
 COLUMNS = ["check", "method", "metric", "value", "ci_low", "ci_high", "n"]
@@ -143,6 +143,7 @@ def measure_export(results: Results) -> Path:
     """Export the final model, then measure it: outliers.csv, heatmap_checks.csv. Returns the path of final.json."""
     path = export_final(results)
     model = FinalModel(results.run.models_dir)
-    write_table(results.run, "outliers", compute_outliers(results.run, results.catalog, model))
-    write_table(results.run, "heatmap_checks", compute_checks(results.run, results.catalog, model))
+    for name, compute in (("outliers", compute_outliers), ("heatmap_checks", compute_checks)):
+        table = compute(results.run, results.catalog, model)
+        write_measured(results.run, name, table, results.record["weights_hash"])
     return path

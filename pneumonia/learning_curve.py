@@ -28,6 +28,7 @@ SEEDS = (0, 1, 2)  # of the initialisation and of the patients drawn
 LEFT_OUT = "left out of the learning curve"
 COLUMNS = ["fraction", "patients", "radiographs", *METRIC_COLUMNS[1:]]  # patients: mean over seeds
 FIT_DRAWS = 300
+STEEPEST = 3.0  # exponent that a fitted law may have
 
 
 def curve_run(base: Run, config: ModelConfig | None = None, fractions: tuple[float, ...] = FRACTIONS) -> Run:
@@ -84,7 +85,7 @@ def compute_learning_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str],
     kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
     metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
     means = sizes.groupby("model")[["fraction", "patients", "radiographs"]].mean()
-    return metrics.join(means, on="model")[COLUMNS].reset_index(drop=True)
+    return metrics.join(means.round(4), on="model")[COLUMNS].reset_index(drop=True)
 
 
 def power_law(patients: np.ndarray, floor: float, scale: float, exponent: float) -> np.ndarray:
@@ -101,7 +102,7 @@ def fit_power_law(patients: np.ndarray, error: np.ndarray) -> np.ndarray | None:
             patients,
             np.log(error),
             p0=start,
-            bounds=([0, 1e-6, 0.01], [1, 10, 3]),
+            bounds=([0, 1e-6, 0.01], [1, 10, STEEPEST]),
             maxfev=5000,
         )[0]
     except (RuntimeError, ValueError):
@@ -127,6 +128,11 @@ def extrapolate(table: pd.DataFrame, split: str = "test", metric: str = "accurac
     if laws[0] is None:
         return dict.fromkeys(names, (np.nan, np.nan, np.nan))
     return {name: (found[0][i], *_interval([row[i] for row in found[1:]])) for i, name in enumerate(names)}
+
+
+def is_undetermined(law: dict[str, tuple]) -> bool:
+    """Whether the interval of the exponent reaches the steepest that is allowed: then the fit says nothing of more."""
+    return law["exponent"][2] >= 0.99 * STEEPEST
 
 
 def _consequences(law: np.ndarray, largest: float) -> tuple[float, float, float, float]:

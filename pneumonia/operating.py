@@ -55,6 +55,9 @@ def choose_band(y_true: ArrayLike, y_prob: ArrayLike, coverage: float) -> Band:
 
     A class stays possible while no more than 1 - coverage of its own calibration radiographs lie further out. Where
     exactly one class is possible it is called; where both are, or neither is, the radiograph is referred.
+
+    The promise of conformal prediction holds for exchangeable radiographs. Those of one patient, and a radiograph and
+    its twins, depend on each other, so that here it is a rule of thumb with a measured outcome, not a guarantee.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
     lowest_ill = -_conformal_quantile(-y_prob[y_true == 1], coverage)

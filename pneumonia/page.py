@@ -20,7 +20,7 @@ from PIL import Image
 from .answer_table import AnswerTable, describe_settings
 from .answers import Answer, Reader, Reading
 from .config import CLASS_NAMES
-from .final_model import FinalModel, rebase
+from .final_model import FinalModel
 from .heatmap import OPACITY, color_table, draw_bar
 
 SHOWN = 1024  # pixels of the longer side: enough to look at, and quick to send
@@ -69,9 +69,7 @@ def settle(answer: Answer, reader: Reader) -> Answer:
     if answer.error:
         return answer
     call = CLASS_NAMES[int(answer.probability >= reader.threshold)]
-    return replace(
-        answer, call=call, probability=round(rebase(answer.probability, reader.prevalence, reader.reference), 6)
-    )
+    return replace(answer, call=call, probability=reader.rebase(answer.probability))
 
 
 def show_picture(reading: Reading) -> str:
@@ -124,9 +122,9 @@ def show_scale(probability: float, reader: Reader) -> str:
     """
 
     def place(at: float) -> float:
-        return 100 * rebase(at, reader.prevalence, reader.reference)
+        return 100 * reader.rebase(at)
 
-    low, high = (place(at) for at in reader.model.record["referral"])
+    low, high = (place(at) for at in reader.referral)
     parts = [f'<div class="line"></div><div class="band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>']
     points = sorted(reader.model.record["operating_points"].items(), key=lambda point: -point[1])
     for row, (name, threshold) in enumerate(points):  # the leftmost lowest, so that no line crosses its words

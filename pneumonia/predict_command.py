@@ -8,13 +8,14 @@ import itertools
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .answer_table import AnswerTable, describe_settings
+from .answer_table import AnswerTable, describe_settings, name_remedy
 from .answers import Answer, Reader
 from .config import PneumoniaError
 from .final_model import FinalModel
@@ -32,16 +33,23 @@ def predict(options: argparse.Namespace) -> int:
     """
     if options.batch_size < 1 or options.workers < 1:
         raise PneumoniaError("--batch-size and --workers: must be 1 or more")
-    if options.resume and options.csv is None:
-        raise PneumoniaError("--resume: continues a CSV file; name it with --csv")
-    reader = Reader(FinalModel(), options.operating_point, options.prevalence)
-    table = AnswerTable(options.csv, describe_settings(reader), options.resume) if options.csv else None
+    if options.resume and options.csv is None and options.out is None:
+        raise PneumoniaError("--resume: continues a CSV file or a folder of parts; name it with --csv or --out")
     try:
-        return _answer_all(options, reader, table)
+        return _answer_on_cluster(options) if options.cluster or options.out else _answer_here(options)
     except KeyboardInterrupt:
-        hint = "; add --resume to continue" if options.csv else ""
+        hint = "; add --resume to continue" if options.csv or options.out else ""
         print(f"pneumonia: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _answer_here(options: argparse.Namespace) -> int:
+    reader = Reader(FinalModel(), options.operating_point, options.prevalence)
+    table = None
+    if options.csv:
+        table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
+    try:
+        return _answer_all(options, reader, table)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ALL_READ
@@ -51,13 +59,13 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable | None) -> int:
-    done = table.done if table else set()
-    paths = (path for path in expand(options.paths, sys.stdin) if str(path) not in done)
+    done, skipped = table.done if table else set(), Counter()
     total = count(options.paths) if sys.stderr.isatty() else None
     show = _Printer(options, reader, quiet=table is not None)
+    paths = _leave_out(expand(options.paths, sys.stdin), done, skipped)
     answers = reader.stream(paths, options.batch_size, options.workers)
     bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
-    read, failed = 0, table.failed if table else 0
+    read = failed = 0
     for batch in _batches(iter(bar), options.batch_size):
         if options.heatmap:
             batch = [_add_heatmap(answer, reader, options.heatmap) for answer in batch]
@@ -69,14 +77,36 @@ def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable 
         if table:
             table.write(batch)
     sys.stdout.flush()
-    return _status(read, failed, len(done) - (table.failed if table else 0))
+    return _status(read + skipped["done"], failed)
 
 
-def _status(read: int, failed: int, done: int) -> int:
-    if read + failed + done == 0:
+def _answer_on_cluster(options: argparse.Namespace) -> int:
+    if not (options.cluster and options.out) or options.csv or options.json or options.heatmap:
+        raise PneumoniaError("--cluster and --out: go together, and with none of --csv, --json and --heatmap")
+    from .cluster_predict import predict_archive
+
+    paths = expand(options.paths, sys.stdin)
+    point, prevalence = options.operating_point, options.prevalence
+    read, failed = predict_archive(paths, options.out, options.cluster, point, prevalence, options.resume)
+    status = _status(read, failed)
+    print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
+    return status
+
+
+def _leave_out(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
+    """The paths that have no row yet; how many had one is counted in `skipped`."""
+    for path in paths:
+        if str(path) in done:
+            skipped["done"] += 1
+        else:
+            yield path
+
+
+def _status(read: int, failed: int) -> int:
+    if read + failed == 0:
         raise PneumoniaError("no radiographs found; name image files, or a folder that holds some")
     if failed:
-        return SOME_UNREADABLE if read + done else NOTHING_USABLE
+        return SOME_UNREADABLE if read else NOTHING_USABLE
     return ALL_READ
 
 
@@ -92,7 +122,11 @@ class _Printer:
         self.as_json, self.quiet, self.settings = options.json, quiet and not options.json, describe_settings(reader)
         if not self.as_json and not self.quiet:
             name, digest = (self.settings[key] for key in ("model", "model_hash"))
-            print(f"{name} ({digest}), {reader.point}: PNEUMONIA from {reader.threshold:.3f}. {NOT_FOR_CLINICAL_USE}")
+            threshold, low, high = (self.settings[key] for key in ("threshold", "refer_from", "refer_to"))
+            print(
+                f"{name} ({digest}), {reader.point}, where {100 * reader.prevalence:g} % are ill: PNEUMONIA from "
+                f"{threshold:.3f}, too close to call from {low:.3f} to {high:.3f}. {NOT_FOR_CLINICAL_USE}"
+            )
             print(ROW.format("probability", "call", "refer", "file"))
 
     def __call__(self, answer: Answer) -> None:
@@ -107,8 +141,8 @@ def format_row(answer: Answer) -> str:
     name = printable(answer.path)
     if answer.error:
         return ROW.format("-", "-", "-", f"{name}  (cannot be read)")
-    notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
-    refer = "refer" if answer.refer else ""
+    refer, why = ("refer", "; ".join(answer.warnings) or "too close to call") if answer.refer else ("", "")
+    notes = f"  ({why})" if why else ""
     return ROW.format(f"{answer.probability:.4f}", answer.call, refer, name + notes)
 
 
@@ -136,7 +170,9 @@ def _add_heatmap(answer: Answer, reader: Reader, folder: Path) -> Answer:
         overlay.save(partial, format="PNG")
         os.replace(partial, target)
     except OSError as error:
-        raise PneumoniaError(f"{target}: cannot be written ({error.strerror or error}); free the disk") from error
+        raise PneumoniaError(
+            f"{target}: cannot be written ({error.strerror or error}); {name_remedy(error)}"
+        ) from error
     return replace(answer, heatmap=str(target))
 
 

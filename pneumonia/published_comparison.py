@@ -15,7 +15,7 @@ from .published import PUBLISHED
 
 COLUMNS = [
     *("work", "metric", "n", "published", "ours", "ci_low", "ci_high", "difference"),
-    *("p_one_sample", "p_holm", "p_pairing_low", "p_pairing_high", "verdict"),
+    *("p_one_sample", "p_holm", "p_pairing_low", "p_pairing_high", "p_pairing_holm", "verdict"),
 ]
 POWER_COLUMNS = ["design", "discordant", "design_effect", "accuracy_a", "accuracy_b", "n_radiographs", "n_test"]
 SIGNIFICANCE, POWER = 0.05, 0.80  # two-sided level of a test, and its chance to find the difference
@@ -27,16 +27,20 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
 
     Others publish rates, not calls, so no paired test is possible. What is: an exact binomial test that takes their
     figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every pairing
-    that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap). ROC AUC: the interval.
+    that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm: the
+    latter, corrected over all of them). ROC AUC: the interval.
     """
     scores = load_scores(predictions, model)["test"]
     rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_holm", "verdict")])
+    table = pd.DataFrame(
+        rows, columns=[name for name in COLUMNS if name not in ("p_holm", "p_pairing_holm", "verdict")]
+    )
     tested = table["p_one_sample"].notna()
-    table["p_holm"] = np.nan
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p_one_sample"])
+    for corrected, p in (("p_holm", "p_one_sample"), ("p_pairing_holm", "p_pairing_high")):
+        table[corrected] = np.nan
+        table.loc[tested, corrected] = holm(table.loc[tested, p])
     table["verdict"] = [judge(row) for _, row in table.iterrows()]
-    for name in ("p_one_sample", "p_holm", "p_pairing_low", "p_pairing_high"):  # digits: 1e-9 is small, not 0
+    for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
         table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
     numbers = ["published", "ours", "ci_low", "ci_high", "difference"]
     table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
@@ -46,10 +50,10 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
 def judge(row: pd.Series) -> str:
     """What can be said of one row, in words that turn with the sign."""
     better = "above" if row["difference"] > 0 else "below"
-    if np.isnan(row["p_pairing_high"]):
+    if np.isnan(row["p_pairing_low"]):
         inside = row["ci_low"] <= row["published"] <= row["ci_high"]
         return "inside our interval" if inside else f"outside our interval, which lies {better}"
-    if row["p_pairing_high"] < SIGNIFICANCE:
+    if row["p_pairing_holm"] < SIGNIFICANCE:
         return f"{better}, however the errors pair"
     if row["p_pairing_low"] >= SIGNIFICANCE:
         return "not distinguishable, however the errors pair"

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dicom, read_dicom
+from .dicom import MAX_PIXELS, Header, is_dicom, read_dicom, too_large
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
@@ -65,6 +65,8 @@ def read_bytes(path: Path) -> bytes:
         if found.st_size > MAX_BYTES:
             raise PneumoniaError(f"{path}: larger than {MAX_BYTES // 10**6} MB; shrink it")
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise PneumoniaError(f"{path}: cannot be read (No such file); check its name or pattern") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # str() of an OSError would name the path once more
         raise PneumoniaError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error
@@ -92,7 +94,7 @@ def decode(content: bytes, name: str, size: int | None = None) -> Decoded:
 def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image, bool]:
     """(8-bit grayscale image, whether there was no colour) of an opened file."""
     if image.width * image.height > MAX_PIXELS:
-        raise PneumoniaError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; shrink it")
+        raise too_large(name)
     try:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
@@ -133,12 +135,12 @@ def is_colorless(image: Image.Image) -> bool:
     return bool(np.mean(np.ptp(small, axis=2) > 24) < 0.05)  # a coloured marker or note is no reason to warn
 
 
-def read_header(path: Path) -> dict[str, object]:
+def read_header(content: bytes, name: str) -> dict[str, object]:
     """Width and height in pixels, Pillow mode, and JPEG quality (nan for other formats), without decoding pixels.
 
-    Raises: PneumoniaError as `read_radiograph`.
+    Raises: PneumoniaError as `decode`.
     """
-    with _open(read_bytes(path), str(path)) as image:
+    with _open(content, name) as image:
         tables = getattr(image, "quantization", None)  # numbered by the encoder; luminance comes first
         quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
         return {"width": image.width, "height": image.height, "mode": image.mode, "jpeg_quality": quality}
@@ -155,6 +157,8 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
 def _open(content: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise too_large(name) from error
     except UnidentifiedImageError as error:
         raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
     except Exception as error:  # decoders of strangers' bytes raise anything

@@ -11,6 +11,7 @@ import typst
 
 from .config import ROOT, PneumoniaError
 from .facts import build_facts, fill
+from .figures import can_be_drawn, draw_figure
 from .records import save_atomically
 from .results import Results
 from .tables import build_tables, build_typst_tables, escape_typst
@@ -126,7 +127,7 @@ def typeset_slides(results: Results, format: str = "pdf", ppi: float | None = No
     template, facts = SLIDES.read_text(encoding="utf-8"), build_facts(results)
     filled = fill(template, {k: escape_typst(text) for k, text in facts.items()} | build_typst_tables(results, facts))
     with TemporaryDirectory() as folder:
-        copy_images(results.run.images_dir, sorted(set(PICTURE.findall(template))), Path(folder))
+        copy_images(results, sorted(set(PICTURE.findall(template))), Path(folder))
         source = Path(folder) / SLIDES.name
         source.write_text(filled, encoding="utf-8")
         try:
@@ -135,10 +136,16 @@ def typeset_slides(results: Results, format: str = "pdf", ppi: float | None = No
             raise PneumoniaError(f"slides/{SLIDES.name}: {error.message}; correct the template") from error
 
 
-def copy_images(images: Path, stems: list[str], folder: Path) -> None:
-    """Copy images/<stem>.png next to the template: typst reads nothing outside its root."""
-    missing = [f"{stem}.png" for stem in stems if not (images / f"{stem}.png").exists()]
+def copy_images(results: Results, stems: list[str], folder: Path) -> None:
+    """Copy images/<stem>.png next to the template: typst reads nothing outside its root.
+
+    What was not measured in this run has no picture; one that says so is drawn in its place.
+    """
+    images, drawn = results.run.images_dir, [stem for stem in stems if can_be_drawn(results, stem)]
+    missing = [f"{stem}.png" for stem in drawn if not (images / f"{stem}.png").exists()]
     if missing:
         raise PneumoniaError(f"{images}: {', '.join(missing)} missing; run `python -m pneumonia figures`, then again")
-    for stem in stems:
+    for stem in drawn:
         shutil.copyfile(images / f"{stem}.png", folder / f"{stem}.png")
+    for stem in set(stems) - set(drawn):
+        draw_figure(results, stem, folder)

@@ -74,9 +74,9 @@ def compute_corruption_errors(measured: dict[tuple, Measured]) -> dict[tuple, Me
     return found
 
 
-def find_worst(table: pd.DataFrame, model: str, up_to: int = REALISTIC) -> pd.Series:
-    """The row of lowest accuracy of a model among corruptions of severity 1 to `up_to`."""
-    rows = table.query("model == @model and metric == 'accuracy' and 1 <= severity <= @up_to")
+def find_worst(table: pd.DataFrame, model: str, up_to: int = REALISTIC, metric: str = "accuracy") -> pd.Series:
+    """The row of the lowest `metric` of a model among corruptions of severity 1 to `up_to`."""
+    rows = table.query("model == @model and metric == @metric and 1 <= severity <= @up_to")
     return rows.loc[rows["value"].idxmin()]
 
 

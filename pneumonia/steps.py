@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from .attribution import attribute
-from .catalog import build_catalog, hash_catalog, select_used
+from .catalog import audit_radiographs, hash_catalog, select_used
 from .config import FROM_SCRATCH, Run
 from .decision import compute_decision_curve, compute_per_1000
 from .evaluation import (
@@ -18,6 +18,7 @@ from .evaluation import (
     compare_models,
     compute_metrics,
 )
+from .generators import store_pixels
 from .learning_curve import compute_learning_curve, curve_run
 from .masking import compute_masking
 from .operating import compute_operating_points
@@ -43,10 +44,13 @@ from .training import collect_history, collect_training, say_now, train_all, tra
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
-    """Audit the radiographs into catalog.csv."""
-    catalog = build_catalog(run)
+    """Audit the radiographs into catalog.csv, and keep what was decoded for the networks of the largest input."""
+    size = max(config.image_size for config in run.models)
+    catalog, images = audit_radiographs(run, size)
     write_table(run, "catalog", catalog)
-    return read_table(run, "catalog")  # as every later step sees it
+    catalog = read_table(run, "catalog")  # as every later step sees it
+    store_pixels(run, catalog, images, size)
+    return catalog
 
 
 def make_models(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from .config import CLASS_NAMES
-from .consequences import tabulate_operating, tabulate_referral, tabulate_subgroups, with_interval
+from .consequences import tabulate_costs, tabulate_operating, tabulate_referral, tabulate_subgroups, with_interval
+from .cost_facts import tabulate_pipeline
 from .published import PUBLISHED
+from .reading_facts import tabulate_outliers, tabulate_reading
 from .results import Results
-from .wording import NOTHING, Facts
+from .wording import NOTHING, Facts, Table
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
-Table = tuple[list[str], list[list[str]]]  # head and rows of cells; a cell in ** is bold
 
 
 def build_tables(results: Results, facts: Facts) -> Facts:
@@ -126,4 +127,8 @@ TABLES = {
     "referral": tabulate_referral,
     "subgroups": tabulate_subgroups,
     "per_1000": tabulate_per_1000,
+    "costs": tabulate_costs,
+    "reading": tabulate_reading,
+    "outliers": tabulate_outliers,
+    "pipeline": tabulate_pipeline,
 }

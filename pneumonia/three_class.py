@@ -20,7 +20,7 @@ from .config import ABLATION, KINDS, ROOT, ModelConfig, PneumoniaError, Run
 from .evaluation import DECIMALS
 from .generators import RadiographGenerator, load_pixels
 from .learning_curve import BASE
-from .metrics import bootstrap_weights, percentile_interval, threshold_metrics
+from .metrics import bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
 from .models import build_model
 from .records import hash_file, hash_weights, load_trained, record_path, save_atomically, save_trained, weights_path
 from .training import Progress, say_now, train_one
@@ -98,9 +98,10 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = 
 def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
     """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
 
-    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5). For three:
-    accuracy over KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the
-    confusion matrix "true as called". Scores test: the caller records the look.
+    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
+    which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
+    KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the confusion matrix
+    "true as called". Scores test: the caller records the look.
     """
     train_members(run, catalog, say)
     used, rows = select_used(catalog), []
@@ -122,8 +123,10 @@ def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], No
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
     """metric -> (value, samples) of one network; output is (n, 3), or (n, 1) of the binary head."""
     ill = 1 - output[:, 0] if output.shape[1] == 3 else output[:, 0]
-    plain, drawn = (threshold_metrics(kinds > 0, np.clip(ill, 0, 1), 0.5, w) for w in (None, weights))
+    ill = np.clip(ill, 0, 1)
+    plain, drawn = (threshold_metrics(kinds > 0, ill, 0.5, w) for w in (None, weights))
     found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
+    found["roc_auc"] = roc_auc(kinds > 0, ill), roc_auc(kinds > 0, ill, weights)
     if output.shape[1] == 1:
         return found
     called = output.argmax(axis=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ import pandas as pd
 from .calibration import calibrate
 from .catalog import hash_catalog, select_used
 from .config import ModelConfig, PneumoniaError, Run
+from .devices import data_parallel
 from .generators import build_generators, compute_class_weights, load_pixels
 from .models import PRETRAINED, build_model, count_parameters, flatten_pixels, metadata_features
 from .progress import Progress, say_now
@@ -136,37 +139,50 @@ def baseline_features(run: Run, catalog: pd.DataFrame, config: ModelConfig) -> n
 
 def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
     """Fit a network for a fixed number of epochs, from its checkpoint if it has one: (model, history, seconds)."""
-    generators = build_generators(run, catalog, config, seed)
-    train = generators["train_fit"]
     identity = {"config_hash": config.hash(), "catalog_hash": hash_catalog(catalog)}
-    model, header = load_checkpoint(checkpoint_path(run, config, seed), identity)
-    if model is None:
-        keras.utils.set_random_seed(seed)
-        model = build_model(config)
-        if config.pretrained:
-            PRETRAINED[config.builder](model, run.cache)
-        compile_model(model, config, steps=len(train) * config.epochs)
-    else:
+    checkpoint = checkpoint_path(run, config, seed)
+    with data_parallel():
+        model, header = load_checkpoint(checkpoint, identity)
+        if model is None:
+            model = begin_model(run, catalog, config, seed)
+    if header:
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
-    recorder = EpochRecorder(config, seed, train.set_epoch, header.get("history", []), progress)
-    recorder.save = lambda history: save_checkpoint(
-        checkpoint_path(run, config, seed), model, identity | {"history": history}
-    )
+    recorder = EpochRecorder(config, seed, header.get("history", []), progress)
+    recorder.save = lambda history: save_checkpoint(checkpoint, model, identity | {"history": history})
+    for side, last in config.stages:
+        if len(recorder.history) < last:
+            fit_stage(model, build_generators(run, catalog, config, seed, side), last, recorder)
+    totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
+    return model, recorder.history, totals
+
+
+def begin_model(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
+    """The network of a configuration before its first step; one that grows takes pictures of any side."""
+    keras.utils.set_random_seed(seed)
+    model = build_model(replace(config, image_size=None) if config.growing else config)
+    if config.pretrained:
+        PRETRAINED[config.builder](model, run.cache)
+    images = int((select_used(catalog)["split"] == "train_fit").sum())
+    return compile_model(model, config, steps=math.ceil(images / config.batch_size) * config.epochs)
+
+
+def fit_stage(model: keras.Model, generators: dict, last: int, recorder: EpochRecorder) -> None:
+    """Fit until `last` epochs are done. Raises: PneumoniaError when the loss is not a number any more."""
+    config, train = recorder.config, generators["train_fit"]
+    recorder.set_epoch = train.set_epoch
     model.fit(
         train,
         validation_data=generators["validation"],
         initial_epoch=len(recorder.history),
-        epochs=config.epochs,
+        epochs=last,
         class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
         callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
         shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
         verbose=0,
     )
-    if len(recorder.history) < config.epochs:
-        where = f"{config.name} seed {seed}, epoch {len(recorder.history) + 1}"
+    if len(recorder.history) < last:
+        where = f"{config.name} seed {recorder.seed}, epoch {len(recorder.history) + 1}"
         raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in config.py")
-    totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
-    return model, recorder.history, totals
 
 
 def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.Model:
@@ -191,10 +207,11 @@ class EpochRecorder(keras.callbacks.Callback):
     """Before an epoch: its order and draws. After it: a row of history, a checkpoint, a line of progress."""
 
     save: Callable[[list], None]
+    set_epoch: Callable[[int], None]
 
-    def __init__(self, config: ModelConfig, seed: int, set_epoch: Callable, history: list, progress: Progress):
+    def __init__(self, config: ModelConfig, seed: int, history: list, progress: Progress):
         super().__init__()
-        self.config, self.seed, self.set_epoch, self.history, self.progress = config, seed, set_epoch, history, progress
+        self.config, self.seed, self.history, self.progress = config, seed, history, progress
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.set_epoch(epoch)

@@ -9,6 +9,7 @@ from .metrics import THRESHOLD_METRICS
 NOTHING = "–"  # where a value is not defined: the npv of a model that calls every child ill
 
 Facts = dict[str, str]
+Table = tuple[list[str], list[list[str]]]  # head and rows of cells; a cell in ** is bold
 
 
 def percent(share: float, decimals: int = 1) -> str:

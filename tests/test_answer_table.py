@@ -14,7 +14,7 @@ from pneumonia.answer_table import COLUMNS, SETTINGS, AnswerTable, find_end
 from pneumonia.answers import Answer
 from pneumonia.config import PneumoniaError
 
-TOLD = dict(zip(SETTINGS, ("balanced", 0.5, 0.5, "net 1.0", "abc"), strict=True))
+TOLD = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "net 1.0", "abc"), strict=True))
 PATHS = ['a,"b"', "line\nbreak\n", '"', "plain.jpeg", "é 🫁", "\udcff.png", "x\r\ny", " "]
 
 
@@ -54,7 +54,62 @@ def test_cut_anywhere_and_continued(tmp_path_factory, cut):
     whole = path.read_bytes()
     path.write_bytes(whole[: cut % (len(whole) + 1)])
     write_all(path, resume=True)
-    assert path.read_bytes() == whole
+    rows = read_rows(path)
+    assert sorted(row["path"] for row in rows) == sorted(PATHS)
+    path.write_bytes(whole)
+    assert sorted(map(str, rows)) == sorted(map(str, read_rows(path)))
+
+
+def test_what_failed_is_tried_again_and_what_was_answered_is_not(tmp_path):
+    path = tmp_path / "x.csv"
+    write_all(path, resume=False)
+    table = AnswerTable(path, TOLD, resume=True)
+    assert table.done == set(PATHS) - {"plain.jpeg"}
+    table.write([Answer("plain.jpeg", 0.5, "PNEUMONIA", False)])
+    table.close()
+    assert [row["path"] for row in read_rows(path)][-1] == "plain.jpeg" and len(read_rows(path)) == len(PATHS)
+    assert not any(row["error"] for row in read_rows(path))
+
+
+def test_rows_without_the_heatmap_that_is_asked_for_are_made_again(tmp_path):
+    path = tmp_path / "x.csv"
+    table = AnswerTable(path, TOLD, resume=False)
+    table.write([Answer("a", 0.5, "NORMAL", False, heatmap="maps/a.png"), Answer("b", 0.5, "NORMAL", False)])
+    table.close()
+    table = AnswerTable(path, TOLD, resume=True, heatmaps=True)
+    assert table.done == {"a"}
+    table.close()  # a kill before anything is made again, or nothing to be made: no answer is lost
+    assert [row["path"] for row in read_rows(path)] == ["a", "b"]
+
+
+def test_old_row_stays_until_there_is_a_better_one(tmp_path):
+    path = tmp_path / "x.csv"
+    table = AnswerTable(path, TOLD, resume=False)
+    table.write([Answer("a", 0.5, "NORMAL", False), Answer("b", error="b: gone"), Answer("c", 0.5, "NORMAL", False)])
+    table.close()
+    table = AnswerTable(path, TOLD, resume=True, heatmaps=True)
+    table.write([Answer("a", error="a: gone"), Answer("b", error="b: still gone")])
+    table.write([Answer("c", 0.5, "NORMAL", False, heatmap="c.png")])
+    table.file.close()  # as a kill would
+    AnswerTable(path, TOLD, resume=True, heatmaps=True).close()
+    assert [(row["path"], row["error"], row["heatmap"]) for row in read_rows(path)] == [
+        ("a", "", ""),
+        ("b", "b: still gone", ""),
+        ("c", "", "c.png"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["mine", "mine, without an end", "path,probability\nmine"])
+def test_strangers_file_is_not_touched(tmp_path, content):
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(PneumoniaError, match="not a file of answers"):
+        AnswerTable(tmp_path / "x.csv", TOLD, resume=True)
+    assert (tmp_path / "x.csv").read_text() == content
+
+
+def test_nothing_answered_leaves_no_file(tmp_path):
+    AnswerTable(tmp_path / "x.csv", TOLD, resume=False).close()
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_every_cut_ends_at_a_row(tmp_path):
@@ -89,7 +144,7 @@ def test_another_table_is_refused(tmp_path):
 
 
 def test_folder_that_is_not_there(tmp_path):
-    with pytest.raises(PneumoniaError, match="cannot be written"):
+    with pytest.raises(PneumoniaError, match="cannot be written.*make that folder first$"):
         AnswerTable(tmp_path / "no" / "x.csv", TOLD, resume=False)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import CNN, tiny_run, train_once
 
-from pneumonia import cluster
+from pneumonia import cluster, ray_cluster
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.records import load_record, load_trained
 from pneumonia.training import train_all
@@ -20,9 +20,9 @@ def silent(line: str) -> None:
 
 
 def test_without_ray_the_remedy_is_told(monkeypatch):
-    monkeypatch.setattr(cluster, "ray", None)
+    monkeypatch.setattr(ray_cluster, "ray", None)
     with pytest.raises(PneumoniaError, match=r"requirements-cluster\.txt: Ray is not installed"):
-        cluster.connect("auto")
+        ray_cluster.connect("auto")
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from tiny import CNN, train_once
 
 from pneumonia import __main__ as cli
 from pneumonia import steps
-from pneumonia.config import PneumoniaError
-from pneumonia.external import describe_recalibration, evaluate_external, find_cases, load_home, write_external
+from pneumonia.config import CLASS_NAMES, PneumoniaError
+from pneumonia.external import compare_sites, evaluate_external, find_cases, widen_intervals
+from pneumonia.external_report import describe_recalibration, write_external
 from pneumonia.recalibration import (
     apply_shift,
     balanced_log_loss,
@@ -65,7 +66,7 @@ def site(tmp_path_factory):
 def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     run, catalog = finished
     validation = read_table(run, "predictions").query("split == 'validation'")
-    found = evaluate_external(run, CNN, validation, site, load_home(run, catalog))
+    found = evaluate_external(run, CNN, validation, site, catalog)
     assert len(found.cases) == 20 and len(found.unreadable) == 1 and "damaged.png" in found.unreadable[0]
     assert set(found.metrics["split"]) == {"validation", "test"} and set(found.predictions["seed"]) == {0, 1}
     ours = found.predictions.query("split == 'test' and seed == 0")
@@ -73,14 +74,54 @@ def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     row = found.metrics.query("split == 'test' and seed == '0' and metric == 'accuracy'")["value"].item()
     assert row == pytest.approx(accuracy)
     assert {"calibration slope", "calibration intercept"} <= set(found.drift["what"])
+    assert [line.split(":")[0] for line in found.warnings[:2]] == [f"only 10 patients are {n}" for n in CLASS_NAMES]
+    compared = found.drift["what"].tolist().count("site against site, ROC AUC")
+    assert compared + sum("site against site: fewer than five" in line for line in found.warnings) == 2
     report = write_external(found, "Tiny CNN", tmp_path / "report")
     text = report.read_text()
-    assert "20 radiographs of 20 patients, 10 of them PNEUMONIA; 1 files could not be read" in text
+    assert "20 radiographs of 20 patients, 10 of them PNEUMONIA; files that could not be read: 1." in text
     mean = found.metrics.query("split == 'test' and seed == 'mean' and metric == 'accuracy'")["value"].item()
     assert f"| {100 * mean:.1f} % (" in text.split("| accuracy |")[1].splitlines()[0]
     assert {file.name for file in report.parent.iterdir()} == {
         *("report.md", "predictions.csv", "metrics.csv", "drift.csv", "recalibration.csv")
     }
+
+
+def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
+    run, catalog = finished
+    listing = tmp_path / "ours.csv"
+    used = catalog.query("split == 'train_fit'").groupby("class_name").head(3)
+    used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
+    validation = read_table(run, "predictions").query("split == 'validation'")
+    found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
+    assert "6 of 6 radiographs are this project's own (6 of train_fit): no other hospital" in found.warnings
+    assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
+    assert not found.drift["what"].str.startswith("site").any()
+
+
+def test_few_patients_of_a_class_leave_the_other_class_compared(site):
+    labels = np.repeat([0, 1], [3, 20])
+    home = (np.zeros((23, 16, 16), np.uint8), labels, np.arange(23).astype(str))
+    rows, missing = compare_sites(home, find_cases(site).query("~path.str.contains('damaged')"))
+    assert rows["where"].tolist() == ["PNEUMONIA"] and rows["value"].item() > 0.9
+    assert len(missing) == 1 and missing[0].startswith("NORMAL: site against site: fewer than five patients")
+
+
+def test_all_right_is_no_interval_without_width():
+    cases = pd.DataFrame({"label": [0] * 4 + [1] * 10, "patient_id": [*"aabb", *"0123456789"]})
+    metrics = pd.DataFrame(
+        [
+            ("mean", split, name, *[1.0] * 3)
+            for split in ("validation", "test")
+            for name in ("sensitivity", "specificity")
+        ]
+        + [("mean", "test", "ppv", *[1.0] * 3), ("mean", "test", "roc_auc", *[1.0] * 3)],
+        columns=["seed", "split", "metric", "value", "ci_low", "ci_high"],
+    )
+    low = widen_intervals(metrics, cases).set_index(["split", "metric"])["ci_low"]
+    assert low["test", "sensitivity"] == low["test", "ppv"] == pytest.approx(0.025 ** (1 / 10), abs=1e-6)
+    assert low["test", "specificity"] == pytest.approx(0.025 ** (1 / 2), abs=1e-6)  # two children, not four films
+    assert low["validation", "sensitivity"] == low["test", "roc_auc"] == 1
 
 
 def test_a_csv_names_the_same_cases(site, tmp_path):
@@ -97,7 +138,7 @@ def test_a_csv_names_the_same_cases(site, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path,label\na.png,2\n", r"line 2: label must be 0, 1 or a class name"),
+        ("path,label\na.png,2\n", r"line 2: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path\na.png\n", "no column label"),
         ("", "cannot be read as CSV"),
     ],
@@ -113,7 +154,7 @@ def test_a_folder_without_classes_is_refused(tmp_path, capsys, monkeypatch, fini
     with pytest.raises(PneumoniaError, match="no files in folders NORMAL and PNEUMONIA"):
         find_cases(tmp_path)
     monkeypatch.setattr(cli, "open_for", lambda *_, **__: finished[0])
-    assert cli.main(["evaluate-folder", "--folder", str(tmp_path)]) == 2
+    assert cli.main(["evaluate", "--folder", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -147,6 +188,13 @@ def test_recalibration_tells_how_many_it_takes():
     assert enough in (20, 50, 100)
     assert f"{enough} local radiographs" in describe_recalibration(table)
     assert find_enough(measure_recalibration(LABELS, HONEST, PATIENTS)) is None
+
+
+def test_a_gain_within_the_spread_of_the_samples_is_none():
+    table = pd.DataFrame({"n": [0, 10, 20], "log_loss": [0.30, 0.25, 0.24], "high": [0.30, 0.33, 0.28]})
+    assert find_enough(table) == 20
+    assert find_enough(table.assign(high=[0.30, 0.33, 0.31])) is None
+    assert find_enough(table.head(1)) is None
 
 
 def test_samples_are_whole_patients():

@@ -20,9 +20,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_run
 
 from pneumonia import generators as generators_module
-from pneumonia.catalog import build_catalog, select_used
+from pneumonia.catalog import audit_radiographs, build_catalog, select_used
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.generators import RadiographGenerator, build_generators, compute_class_weights, load_pixels
+from pneumonia.generators import RadiographGenerator, build_generators, compute_class_weights, load_pixels, store_pixels
 from pneumonia.radiograph import read_radiograph
 
 resource = None
@@ -181,10 +181,18 @@ def test_radiographs_are_decoded_once_per_size(run, catalog, monkeypatch):
     load_pixels(run, catalog, 24)
     before = cache_files(run)
     assert len(before) == 2
-    monkeypatch.setattr(generators_module, "read_radiograph", None)  # would fail if anything were decoded
+    monkeypatch.setattr(generators_module, "decode", None)  # would fail if anything were decoded
     load_pixels(run, catalog, 16)
     load_pixels(replace(run, data=None), catalog, 24)  # once decoded, the files are not needed
     assert cache_files(run) == before
+
+
+def test_what_the_audit_decoded_is_not_decoded_again(run, monkeypatch):
+    catalog, images = audit_radiographs(run, 24)
+    store_pixels(run, catalog, images, 24)
+    expected = load_pixels(replace(run, cache=run.home / "another cache"), catalog, 24)
+    monkeypatch.setattr(generators_module, "decode", None)
+    assert (load_pixels(run, catalog, 24) == expected).all()
 
 
 def test_when_a_file_changes_all_is_decoded_anew(simulated_tree, tmp_path):
@@ -231,13 +239,13 @@ import pandas as pd
 from pneumonia import generators
 from tiny import tiny_run
 
-read, count = generators.read_radiograph, [0]
-def die_half_way(path, size):
+read, count = generators.decode, [0]
+def die_half_way(*arguments):
     count[0] += 1
     if count[0] > 30:
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(path, size)
-generators.read_radiograph = die_half_way
+    return read(*arguments)
+generators.decode = die_half_way
 data, home = map(Path, sys.argv[1:])
 generators.load_pixels(tiny_run(data, home), pd.read_csv(home / "catalog.csv", keep_default_na=False), 16)
 """
@@ -271,11 +279,11 @@ import numpy as np, pandas as pd
 from pneumonia import generators
 from tiny import tiny_run
 
-read = generators.read_radiograph
-def read_slowly(path, size):
+read = generators.decode
+def read_slowly(*arguments):
     time.sleep(float(sys.argv[3]))
-    return read(path, size)
-generators.read_radiograph = read_slowly
+    return read(*arguments)
+generators.decode = read_slowly
 run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]))
 catalog = pd.read_csv(run.home / "catalog.csv", keep_default_na=False)
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from pneumonia.config import PneumoniaError
 
 STEPS = (
     *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
-    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "notebook"),
 )
 

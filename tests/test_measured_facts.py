@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from measured import make_learning_curve, make_masking, make_pareto, make_robustness, make_three_class
+from measured import make_bench, make_learning_curve, make_masking, make_pareto, make_robustness, make_three_class
 
-from pneumonia.config import simulated_run
+from bench.measure import COLUMNS
+from pneumonia.config import ROOT, simulated_run
+from pneumonia.cost_facts import tabulate_pipeline, tell_backends, tell_goal, tell_growing
 from pneumonia.measured_facts import SENTENCES, measured_facts
 from pneumonia.results import Results
 
 FINAL = "robust_cnn"
+ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"
 
 
 def make_results(measured: dict[str, pd.DataFrame]) -> Results:
     empty = pd.DataFrame()
-    return Results(simulated_run(None), {"final_model": FINAL}, *[empty] * 7, measured)
+    training = pd.DataFrame({"model": [FINAL] * 2, "cpu_seconds": [300.0, 420.0]})
+    return Results(simulated_run(None), {"final_model": FINAL}, empty, empty, training, *[empty] * 4, measured)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +45,11 @@ def tables() -> dict[str, pd.DataFrame]:
         "learning_curve": make_learning_curve(),
         "pareto": make_pareto(),
         "three_class": make_three_class(),
+        "bench": make_bench(),
         "power": pd.DataFrame([{"design": "paired", "n_radiographs": 1504} | power]),
         "decision_curve": pd.DataFrame(curve),
         "published_comparisons": pd.DataFrame(published),
-    }
+    } | {name: pd.read_csv(ROOT / "results" / f"{name}.csv") for name in ("heatmap_checks", "predict_bench")}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def facts(tables) -> dict[str, str]:
 def test_every_sentence_is_there_with_and_without_measurements(facts):
     missing = measured_facts(make_results({}))
     assert set(facts) == set(missing) == {f"{key}.sentence" for key in SENTENCES}
-    assert all(text.startswith("Not measured in this run (`python -m pneumonia ") for text in missing.values())
+    assert all(text.startswith("Not measured in this run (`python ") for text in missing.values())
     assert not any("Not measured" in text or "nan" in text for text in facts.values())
     assert all(text.endswith(".") for text in facts.values())
 
@@ -64,7 +69,18 @@ def test_the_worst_case_is_that_of_the_table(facts, tables):
     rows = tables["robustness"].query("model == @FINAL and metric == 'accuracy' and 1 <= severity <= 3")
     worst = rows.loc[rows["value"].idxmin()]
     assert f"{worst['condition']} at severity 3: {100 * worst['value']:.1f} %" in facts["robustness.worst.sentence"]
+    harm = [f"{100 * (worst['value'] + moved):.1f} %" for moved in (0.05, -0.05)]
+    assert f"a sensitivity of {harm[0]} and a specificity of {harm[1]}" in facts["robustness.worst.sentence"]
+    assert (
+        f"to {100 * tables['robustness'].query(ACCURACY)['value'].min():.1f} % (" in facts["robustness.worst.sentence"]
+    )
     assert "less than one point" in facts["robustness.resampling.sentence"]
+
+
+def test_errors_are_told_beside_those_on_untouched_radiographs(facts, tables):
+    clean = tables["robustness"].query("metric == 'accuracy' and condition == 'none'").set_index("model")["value"]
+    ratio = (1 - clean[FINAL]) / (1 - clean["basic_cnn"])
+    assert facts["robustness.error.sentence"].endswith(f"on untouched radiographs {ratio:.2f} times.")
 
 
 def test_a_resampling_that_moves_more_is_said_so(tables):
@@ -92,9 +108,77 @@ def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
     nothing = dict.fromkeys(("floor", "scale", "exponent", "next_point"), (np.nan,) * 3)
     monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: nothing)
     text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
-    assert text == "No power law fits the errors, so nothing is extrapolated."
+    assert text.endswith(". No power law fits the errors, so nothing is extrapolated.")
+
+
+@pytest.mark.parametrize(
+    ("high", "most", "words"),
+    [
+        (3.0, np.inf, "would take 21,624 patients at least, if any number (95 %)."),
+        (1.2, 90000.0, "would take about 30,000 patients (95 %: 21,624 to 90,000 patients)."),
+    ],
+)
+def test_a_law_at_its_bound_extrapolates_nothing(high, most, words, tables, monkeypatch):
+    law = {"exponent": (0.9, 0.09, high), "next_point": (30000.0, 21624.0, most)}
+    monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: law)
+    text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
+    assert text.endswith(words) and f"−0.09 to −{high:.2f}" in text
 
 
 def test_the_cheapest_within_a_point_is_not_dearer_than_the_best(facts):
     minutes = [float(part.split()[-1]) for part in facts["pareto.enough.sentence"].split(" CPU minutes")[:2]]
     assert minutes[1] <= minutes[0]
+
+
+def test_costs_on_paper_follow_from_the_tables(facts, tables):
+    assert "100 trainings of the final network take 10 core hours" in facts["cost.growth.sentence"]
+    rate = tables["predict_bench"].query("variant == '100000 radiographs' and unit == '1/s'")["median"].iloc[0]
+    assert (
+        f"{rate:.0f} radiographs a second ({1e6 / rate / 3600:.1f} hours for 1,000,000"
+        in facts["cost.archive.sentence"]
+    )
+
+
+def test_passes_are_told_beside_the_usual_and_the_fastest_way():
+    table = make_bench().query("metric == 'throughput'").copy()
+    table.loc[table["variant"] == "image_dataset_from_directory, cached", "median"] = 1e6
+    table.loc[table["variant"] == "pneumonia", "median"] = 5e5
+    first = table.query("benchmark == 'files, first pass' and variant == 'flow_from_directory'")["median"].item()
+    fastest = "1,000,000 (`image_dataset_from_directory, cached`)"
+    table.loc[table["variant"] == "pneumonia", "ratio"] = 2345.6
+    _, rows = tabulate_pipeline(make_results({"bench": table}), {})
+    assert rows[0] == ["files, first pass", "500,000", f"{first:,.0f}", fastest, "2,346"]
+    assert tabulate_pipeline(make_results({}), {})[1][0][0].startswith("not measured in this run")
+
+
+def test_backends_are_told_beside_the_default():
+    speed = make_bench().query("benchmark == 'training' and metric == 'throughput'").set_index("variant")
+    text = tell_backends(None, make_bench())["cost.backends"]
+    assert f"The default, tensorflow in float32, trains on {speed.loc['tensorflow', 'median']:.0f} radiographs" in text
+    assert f"{speed.loc['jax', 'ratio']:.2g} times with jax" in text
+
+
+def test_small_pictures_first_are_told_with_what_they_cost():
+    rows = [
+        ("training to the end", name, metric, value, "", 3, "", ratio)
+        for name, values in (("one size", (300.0, 0.992, 0.985)), ("growing pictures", (630.0, 0.991, 0.980)))
+        for metric, value in zip(("throughput", "ROC AUC, validation", "ROC AUC, exchange twin"), values, strict=True)
+        for ratio in [2.1 if name.startswith("growing") else np.nan]
+    ]
+    text = tell_growing(None, pd.DataFrame(rows, columns=COLUMNS))["cost.growing"]
+    assert "2.1 times" in text and "0.991 instead of 0.992 on validation and 0.980 instead of 0.985 on its" in text
+    assert "not measured" in tell_growing(None, make_bench())["cost.growing"]
+
+
+@pytest.mark.parametrize(
+    ("best", "words"), [(91.5, "popular public recipe has 91.5 % after 1,200"), (90.0, "is not there")]
+)
+def test_a_recipe_that_never_gets_there_is_said_so(best, words):
+    rows = [
+        ("to 91% on test", "popular public recipe", "cost", 1200.0, "CPU s", 3, "", np.nan),
+        ("to 91% on test", "this project, in small", "cost", 60.0, "CPU s", 3, "popular public recipe", 0.05),
+        ("to 91% on test", "popular public recipe", "best accuracy", best, "%", 1, "", np.nan),
+        ("to 91% on test", "this project, in small", "best accuracy", 92.0, "%", 1, "popular public recipe", 1.0),
+    ]
+    text = tell_goal(None, pd.DataFrame(rows, columns=COLUMNS))["cost.goal"]
+    assert words in text and "in small (96 px, 6 epochs) has 92.0 % after 60" in text and "20 times" in text

@@ -25,6 +25,7 @@ from pneumonia.final_model import RECORD, FinalModel
 from pneumonia.predict_command import name_heatmap, printable
 from pneumonia.simulate import simulate_radiograph
 
+MANY = 1000
 COMMAND = [sys.executable, "-m", "pneumonia", "predict"]
 
 
@@ -92,8 +93,10 @@ def test_no_tensorflow_and_no_other_heavy_import(folder):
 def test_exit_statuses(folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.jpeg").write_text("no image")
-    assert predict(tmp_path / "empty") == 2
-    assert "no radiographs found" in capsys.readouterr().err
+    assert predict(tmp_path / "empty") == predict(tmp_path / "empty", "--csv", tmp_path / "x.csv") == 2
+    assert capsys.readouterr().err.count("no radiographs found") == 2 and not (tmp_path / "x.csv").exists()
+    assert predict(tmp_path / "*.tif") == 2
+    assert "*.tif: cannot be read (No such file)" in capsys.readouterr().err
     assert predict(tmp_path / "bad.jpeg") == 2
     assert predict(tmp_path / "bad.jpeg", folder / "a b.png", "--csv", tmp_path / "x.csv") == 1
     err = capsys.readouterr().err
@@ -104,6 +107,26 @@ def test_exit_statuses(folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         predict(folder, "--operating-point", "best")
     assert ended.value.code == 2
+
+
+def test_prevalence_moves_probability_and_threshold_together(folder, capsys):
+    for prevalence in (0.05, 0.3, 0.5, 0.9):
+        assert predict(folder, "--json", "--prevalence", prevalence) == 0
+        for answer in map(json.loads, capsys.readouterr().out.splitlines()):
+            assert (answer["probability"] >= answer["threshold"]) == (answer["call"] == "PNEUMONIA")
+            within = answer["refer_from"] <= answer["probability"] < answer["refer_to"]
+            assert answer["refer"] == within or answer["warnings"]
+    assert predict(folder, "--prevalence", 0.05) == 0
+    assert "where 5 % are ill: PNEUMONIA from 0.050" in capsys.readouterr().out
+
+
+def test_missing_library_is_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pneumonia.predict_command", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.delitem(sys.modules, "pneumonia.predict_command")
+    assert predict(folder) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "tqdm" in err and "requirements-predict.txt" in err
 
 
 def test_list_on_standard_input_and_leading_dash(folder):
@@ -153,12 +176,12 @@ def test_nothing_odd_reaches_the_terminal():
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Path:
-    """300 small files."""
+    """1,000 small files."""
     folder = tmp_path_factory.mktemp("many")
-    for number in range(300):
+    for number in range(MANY):
         pixels = np.random.default_rng(number).integers(0, 256, (24, 24), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
-    (folder / "150.png").write_bytes(b"not an image")
+        Image.fromarray(pixels).save(folder / f"{number:04d}.png")
+    (folder / "0150.png").write_bytes(b"not an image")
     return folder
 
 
@@ -179,16 +202,20 @@ def test_interrupted_and_resumed(many, tmp_path, number, status):
     error = process.communicate(timeout=60)[1]
     assert process.returncode == status and "Traceback" not in error
     before = table.read_bytes()
-    assert 11 <= len(read_rows(table)) < 300
+    assert 11 <= len(read_rows(table)) < MANY
     table.write_bytes(before + b'"a row that was beg')
     ended = run(many, "--csv", table, "--resume")
     assert ended.returncode == 1 and ended.stderr.count("\n") <= 1
     rows = read_rows(table)
-    assert [row["path"] for row in rows] == [str(many / f"{number:03d}.png") for number in range(300)]
-    assert table.read_bytes().startswith(before[: before.rindex(b"\n")])
-    assert [row["path"] for row in rows if row["error"]] == [str(many / "150.png")]
-    again = run(many, "--csv", table, "--resume")  # nothing left to read, and one that could not be
-    assert again.returncode == 1 and len(read_rows(table)) == 300
+    assert sorted(row["path"] for row in rows) == [str(many / f"{number:04d}.png") for number in range(MANY)]
+    whole = before[: before.rindex(b"\n")].decode().splitlines()
+    kept = [row for row in csv.DictReader(whole) if not row["error"]]  # what failed is tried again
+    assert rows[: len(kept)] == kept
+    assert [row["path"] for row in rows if row["error"]] == [str(many / "0150.png")]
+    again = run(many, "--csv", table, "--resume")  # nothing left to read, but for one that cannot be
+    assert again.returncode == 1 and again.stderr.count("\n") == 1 and len(read_rows(table)) == MANY
+    one = run(many / "0000.png", "--csv", table, "--resume")  # failures of other files are not its own
+    assert one.returncode == 0 and len(read_rows(table)) == MANY  # but their rows stay
 
 
 def test_full_disk_then_resume(many, tmp_path):
@@ -200,7 +227,7 @@ def test_full_disk_then_resume(many, tmp_path):
     assert ended.returncode == 2 and "Traceback" not in ended.stderr and "--resume" in ended.stderr.splitlines()[-1]
     assert table.stat().st_size <= 9_000
     assert run(many, "--csv", table, "--resume").returncode == 1
-    assert [row["path"] for row in read_rows(table)] == [str(many / f"{number:03d}.png") for number in range(300)]
+    assert [row["path"] for row in read_rows(table)] == [str(many / f"{number:04d}.png") for number in range(MANY)]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")

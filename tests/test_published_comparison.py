@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from pneumonia.metrics import mcnemar
+from pneumonia.metrics import holm, mcnemar
 from pneumonia.published import PUBLISHED
 from pneumonia.published_comparison import (
     bound_mcnemar,
@@ -40,7 +40,10 @@ def test_every_stated_figure_has_a_row(predictions):
     right = round(row["ours"] * 624)
     assert row["p_one_sample"] == pytest.approx(binomtest(right, 624, 0.928).pvalue, rel=1e-4)
     assert (table["p_holm"].dropna() >= table["p_one_sample"].dropna()).all()
-    assert table.loc[table["metric"] == "roc_auc", "p_pairing_high"].isna().all()
+    tested = table["metric"] != "roc_auc"
+    assert table.loc[~tested, ["p_pairing_high", "p_pairing_holm"]].isna().all(axis=None)
+    expected = holm(table.loc[tested, "p_pairing_high"])
+    assert table.loc[tested, "p_pairing_holm"].tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
 
 def test_the_bounds_hold_for_every_pairing_of_two_small_classifiers():
@@ -59,7 +62,7 @@ def test_equal_classifiers_cannot_be_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("difference", "low", "high", "words"),
+    ("difference", "low", "corrected", "words"),
     [
         (0.05, 0.001, 0.02, "above, however"),
         (-0.05, 0.001, 0.02, "below, however"),
@@ -67,15 +70,15 @@ def test_equal_classifiers_cannot_be_told_apart():
         (0.01, 0.2, 0.9, "not distinguishable"),
     ],
 )
-def test_verdicts_turn_with_sign_and_bounds(difference, low, high, words):
-    row = pd.Series({"difference": difference, "p_pairing_low": low, "p_pairing_high": high})
+def test_verdicts_turn_with_sign_and_bounds(difference, low, corrected, words):
+    row = pd.Series({"difference": difference, "p_pairing_low": low, "p_pairing_holm": corrected})
     assert judge(row).startswith(words)
 
 
 @pytest.mark.parametrize(("published", "words"), [(0.98, "inside"), (0.95, "outside our interval, which lies above")])
 def test_areas_are_judged_by_the_interval(published, words):
     row = {"difference": 0.985 - published, "published": published, "ci_low": 0.97, "ci_high": 0.99}
-    assert judge(pd.Series(row | {"p_pairing_low": np.nan, "p_pairing_high": np.nan})).startswith(words)
+    assert judge(pd.Series(row | {"p_pairing_low": np.nan, "p_pairing_holm": np.nan})).startswith(words)
 
 
 def test_sizes_give_the_power_that_they_promise():

@@ -12,10 +12,14 @@ import pytest
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
-from pneumonia.radiograph import STANDARD_LUMA_TABLE, estimate_jpeg_quality, read_header, read_radiograph
+from pneumonia.radiograph import STANDARD_LUMA_TABLE, estimate_jpeg_quality, read_bytes, read_header, read_radiograph
 
 # A ramp that rises to the right and a little downwards, so that a transposed or mirrored result shows.
 RAMP = (np.linspace(10, 200, 80)[None, :] + np.linspace(0, 40, 60)[:, None]).round().astype(np.uint8)
+
+
+def header_of(path: Path) -> dict[str, object]:
+    return read_header(read_bytes(path), str(path))
 
 
 def save_as(path: Path, mode: str, gray: np.ndarray = RAMP) -> Path:
@@ -139,7 +143,7 @@ def test_no_damage_escapes_as_another_kind_of_error(tmp_path, noise):
     path.write_bytes(damaged)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
-        for read in (read_header, lambda file: read_radiograph(file, 16)):
+        for read in (header_of, lambda file: read_radiograph(file, 16)):
             try:
                 read(path)
             except PneumoniaError:
@@ -148,11 +152,11 @@ def test_no_damage_escapes_as_another_kind_of_error(tmp_path, noise):
 
 def test_header_tells_size_mode_and_quality(tmp_path):
     Image.fromarray(RAMP).convert("RGB").save(tmp_path / "x.jpeg", quality=83)
-    assert read_header(tmp_path / "x.jpeg") == {"width": 80, "height": 60, "mode": "RGB", "jpeg_quality": 83}
+    assert header_of(tmp_path / "x.jpeg") == {"width": 80, "height": 60, "mode": "RGB", "jpeg_quality": 83}
 
 
 def test_png_has_no_jpeg_quality(tmp_path):
-    assert np.isnan(read_header(save_as(tmp_path / "x.png", "L"))["jpeg_quality"])
+    assert np.isnan(header_of(save_as(tmp_path / "x.png", "L"))["jpeg_quality"])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -161,7 +165,7 @@ def test_jpeg_quality_is_exact_for_files_that_pillow_wrote(tmp_path, mode):
     qualities = range(20, 101)
     for quality in qualities:
         image.save(tmp_path / f"{quality}.jpeg", quality=quality)
-    assert [read_header(tmp_path / f"{quality}.jpeg")["jpeg_quality"] for quality in qualities] == list(qualities)
+    assert [header_of(tmp_path / f"{quality}.jpeg")["jpeg_quality"] for quality in qualities] == list(qualities)
 
 
 def test_jpeg_quality_of_a_foreign_table_is_the_nearest():
@@ -180,7 +184,7 @@ def test_jpeg_with_its_only_table_under_another_number_is_read(tmp_path):
     renumbered[start + 12] = 1
     (tmp_path / "x.jpeg").write_bytes(renumbered)
     assert read_radiograph(tmp_path / "x.jpeg", 16).shape == (16, 16)
-    assert read_header(tmp_path / "x.jpeg")["jpeg_quality"] == 75
+    assert header_of(tmp_path / "x.jpeg")["jpeg_quality"] == 75
 
 
 def test_no_file_stays_open(tmp_path):
@@ -190,7 +194,7 @@ def test_no_file_stays_open(tmp_path):
     gc.collect()  # what other tests left
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
-        read_header(tmp_path / "whole.jpeg")
+        header_of(tmp_path / "whole.jpeg")
         read_radiograph(tmp_path / "whole.jpeg", 16)
         with pytest.raises(PneumoniaError):
             read_radiograph(tmp_path / "cut.jpeg", 16)

@@ -22,6 +22,7 @@ from pneumonia.report import (
     build_blocks,
     build_slides,
     check_readme,
+    copy_images,
     typeset_slides,
     update_readme,
     write_reports,
@@ -202,11 +203,19 @@ def test_slide_that_overflows_is_an_error(results, monkeypatch, tmp_path):
 
 def test_missing_image_is_one_clear_line(results):
     assert set(PICTURE.findall(SLIDES.read_text(encoding="utf-8"))) <= set(FIGURES)
-    (results.run.images_dir / "gradcam.png").unlink()
-    with pytest.raises(PneumoniaError, match=r"gradcam\.png missing; run `python -m pneumonia figures`") as caught:
+    (results.run.images_dir / "examples.png").unlink()
+    with pytest.raises(PneumoniaError, match=r"examples\.png missing; run `python -m pneumonia figures`") as caught:
         write_reports(results)
     assert "\n" not in str(caught.value)
     assert check_readme(results) == [], "the README, which needs no image, is done"
+
+
+def test_what_was_not_measured_has_a_picture_that_says_so(results, tmp_path):
+    measured = {name: table for name, table in results.measured.items() if name != "robustness"}
+    results = replace(results, measured=measured)
+    (results.run.images_dir / "robustness.png").unlink(missing_ok=True)
+    copy_images(results, ["robustness"], tmp_path)
+    assert (tmp_path / "robustness.png").exists() and not (results.run.images_dir / "robustness.png").exists()
 
 
 def has_mark(page: bytes) -> bool:

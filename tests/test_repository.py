@@ -24,7 +24,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
 STEPS = (
     *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
-    *("robustness", "masking", "learning-curve", "pareto", "three-class", "evaluate-folder"),
+    *("robustness", "masking", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "notebook"),
 )
 TARGETS = {"run", "download", "retrain", "report", "app", "test", "bench", "bench-quick"}

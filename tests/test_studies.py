@@ -129,7 +129,7 @@ def test_three_class(base, monkeypatch):
     three = table.query("model == 'three_class' and split == 'test'").set_index("metric")["value"]
     for kind in KINDS:
         assert sum(three[f"{kind} as {other}"] for other in KINDS) == pytest.approx(1, abs=1e-5)
-    assert set(table.query("model == 'two_class'")["metric"]) == {"accuracy", "sensitivity", "specificity"}
+    assert set(table.query("model == 'two_class'")["metric"]) == {"accuracy", "sensitivity", "specificity", "roc_auc"}
     monkeypatch.setattr(three_class, "fit_three_class", lambda *_: pytest.fail("trained what was there"))
     monkeypatch.setattr(three_class, "train_one", lambda *_: pytest.fail("trained what was there"))
     three_class.train_members(study, catalog, quiet)
@@ -142,6 +142,7 @@ def test_outputs_are_counted_by_hand():
     output[np.arange(6), calls] = 0.8
     found = three_class.measure_outputs(kinds, output, np.ones((2, 6)))
     assert found["sensitivity"][0] == pytest.approx(3 / 4) and found["specificity"][0] == pytest.approx(1 / 2)
+    assert found["roc_auc"][0] == pytest.approx(5 / 8)
     assert found["accuracy of three"][0] == pytest.approx(3 / 6)
     assert found["bacteria as virus"][0] == pytest.approx(1 / 2)
     assert found["virus as NORMAL"][1] == pytest.approx([1 / 2, 1 / 2])

@@ -138,12 +138,15 @@ def draw_placeholder(stem: str) -> matplotlib.figure.Figure:
     return new_figure(title, f"`{command_for(table)}` makes results/{table}.csv.", height=2.0)
 
 
-def draw_figure(results: Results, stem: str) -> Path:
-    """Write images/<stem>.png; the same results give the same bytes. Returns its path; raises as `build_figure`."""
+def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path:
+    """Write <stem>.png into `folder`, default images/; the same results give the same bytes.
+
+    Returns: its path. Raises: as `build_figure`.
+    """
     figure = build_figure(results, stem)
     limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
     with use_style():
-        return write_png(figure, results.run.images_dir / f"{stem}.png", limit)
+        return write_png(figure, (folder or results.run.images_dir) / f"{stem}.png", limit)
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:

@@ -20,7 +20,7 @@ TITLES = {row.name: row.title for row in ABLATION}
 
 
 def compute_ablation(table: pd.DataFrame) -> pd.DataFrame:
-    """Index row of the ablation; ROC AUC on validation, on its worst twin and on test; mean over seeds (0-1).
+    """Index row of the ablation; ROC AUC on validation, on its worst altered copy and on test; mean over seeds (0-1).
 
     Also accuracy, sensitivity and specificity on test, and `seeds`, the list of accuracies.
     """
@@ -43,7 +43,7 @@ def compute_ablation(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_ranking(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """ROC AUC of each row on validation, its worst twin (named) and test, joined by a line."""
+    """ROC AUC of each row on validation, its worst altered copy (named) and test, joined by a line."""
     ax = own_axes(ax)
     for height, (_, row) in enumerate(table.iterrows()):
         values = [row["validation"], row["twins"], row["test"]]
@@ -85,9 +85,10 @@ def draw_ablation(results: Results) -> Figure:
     left.set_ylim(len(table) - 0.5, -0.75)
     left.set_yticks(range(len(table)), [wrap(TITLES[name], LABEL_WIDTH, 12) for name in table.index], size=12)
     for ax in (left, right):
-        ax.axhline(STEPS - 0.5, color="black", linewidth=0.8)
+        ax.axhline(STEPS - 0.58, color="black", linewidth=0.8)
         ax.tick_params(axis="y", length=0)
-    for split, label in (("validation", "validation"), ("twins", "its worst twin"), ("test", "official test")):
+    labels = {"validation": "validation", "twins": "its worst copy", "test": "official test"}
+    for split, label in labels.items():
         colour = ORANGE if split == "test" else BLUE
         left.plot([], [], color=colour, linestyle="none", label=label, **SPLIT_MARKS[split])
     left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=3, columnspacing=1.2)

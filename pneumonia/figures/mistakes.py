@@ -15,7 +15,7 @@ from ..records import load_trained
 from ..results import Results
 from ..wording import percent
 from .radiographs import attribute, hide_frame, pick_patients, plot_radiograph, read_pictures
-from .scores import HALF, compute_ensemble, title_of
+from .scores import HALF, compute_ensemble
 from .style import new_figure, own_axes
 
 EVIDENCE_COLOUR = "#D55E00"
@@ -54,6 +54,12 @@ def plot_evidence(image: np.ndarray, evidence: np.ndarray, caption: str = "", ax
     colours[..., :3], colours[..., 3] = to_rgb(EVIDENCE_COLOUR), 0.75 * evidence
     ax.imshow(colours, interpolation="bilinear")
     return ax
+
+
+def outline_evidence(evidence: np.ndarray, ax: Axes) -> None:
+    """A line around the places with at least half of the strongest evidence (h, w); what is below stays seen."""
+    if evidence.max() > 0:
+        ax.contour(evidence, levels=[evidence.max() / 2], colors=EVIDENCE_COLOUR, linewidths=1.6)
 
 
 def compute_border_share(maps: np.ndarray) -> tuple[float, float]:
@@ -113,15 +119,20 @@ def draw_worst_mistakes(results: Results) -> Figure:
     title = f"{wrong} of {len(outcomes)} calls on the official test are wrong"
     if wrong:
         title += f"; the {len(worst)} most confident: {len(worst) - missed} false alarms, {missed} missed PNEUMONIA"
-    who = title_of(results, results.final_model)
-    note = f"{who}, mean over seeds. p: probability of PNEUMONIA. {attribute(results.run)}"
-    figure = new_figure(title, note, height=5.5)
+    config = results.run.model(results.final_model)
+    images = read_pictures(results.run, worst, config.image_size) if len(worst) else np.empty((0, 1, 1))
+    maps, method = compute_mean_evidence(results, images) if len(worst) else ([], "Grad-CAM")
+    note = (
+        f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Line: half of the strongest evidence for it, "
+        f"where there is any ({method}). {attribute(results.run)}"
+    )
+    figure = new_figure(title, note, height=5.7)
     axes = figure.subplots(2, MISTAKES // 2)
     for ax in axes.flat:
         hide_frame(ax)
-    images = read_pictures(results.run, worst) if len(worst) else []
-    for ax, image, row in zip(axes.flat, images, worst.itertuples(), strict=False):
+    for ax, image, evidence, row in zip(axes.flat, images, maps, worst.itertuples(), strict=False):
         plot_radiograph(image, f"{shorten(row.patient_id)}\n{row.kind}, p = {row.y_prob:.3f}", ax)
+        outline_evidence(evidence, ax)
     return figure
 
 

@@ -1,0 +1,35 @@
+"""The door to a Ray cluster; Ray is optional (requirements-cluster.txt) and never needed on one machine."""
+
+from __future__ import annotations
+
+from .config import PneumoniaError
+
+try:
+    import ray
+except ImportError:  # optional
+    ray = None
+
+
+def connect(address: str) -> None:
+    """Join the cluster at `address`; "auto": the one that this machine belongs to, else one of its own.
+
+    Raises: PneumoniaError naming the remedy when Ray is missing or no cluster answers.
+    """
+    if ray is None:
+        raise PneumoniaError(
+            "requirements-cluster.txt: Ray is not installed; run `pip install -r` on it, or drop --cluster"
+        )
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address == "auto":
+            try:
+                ray.init("auto", **quiet)
+            except ConnectionError:
+                ray.init("local", include_dashboard=False, **quiet)
+        else:
+            ray.init(address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PneumoniaError(
+            f"--cluster {address}: no cluster answers ({reason}); start one with `ray start`"
+        ) from error
