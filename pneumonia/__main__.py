@@ -139,8 +139,9 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     if options.folder:
-        evaluate_folder(options)
-        return
+        return evaluate_folder(options)
+    if options.out:
+        raise PneumoniaError("--out is for the report on --folder; name the folder too")
     from .steps import make_catalog, make_metrics, make_models, make_predictions
 
     run = open_for(options)
@@ -159,8 +160,7 @@ def evaluate_folder(options: argparse.Namespace) -> None:
     run = open_for(options, otherwise="results")
     run = run if run.is_simulated else replace(run, data=find_radiographs())
     report = report_folder(run, options.folder, options.out)
-    print(report.read_text(encoding="utf-8"))
-    print(f"tables: {report.parent}")
+    print(f"{report.read_text(encoding='utf-8')}\ntables: {report.parent}")
 
 
 def run_attribute(options: argparse.Namespace) -> None:

@@ -50,6 +50,12 @@ class ModelConfig:
     growing: tuple[int, ...] = ()  # smaller sides to begin with, each for as many epochs as image_size in the end
     seeds: tuple[int, ...] = ()  # instead of the seeds of the run
 
+    def __post_init__(self):
+        if self.growing and (self.average_weights or self.builder == "build_basic_cnn"):
+            raise PneumoniaError(
+                f"{self.name}: growing pictures need a network with global pooling and without average_weights"
+            )
+
     @property
     def is_cnn(self) -> bool:
         return self.epochs > 0

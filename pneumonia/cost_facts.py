@@ -81,16 +81,15 @@ def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
             "cost.goal": "What it costs to reach the claimed accuracy was not measured (`python -m bench --only cost`)."
         }
     cost, best = (rows[rows["metric"] == metric].set_index("variant") for metric in ("cost", "best accuracy"))
-    told = []
+    told, reached = [], best["median"] >= 100 * CLAIMED_ACCURACY
     for name, row in cost.iterrows():
-        reached = best.loc[name, "median"] >= 100 * CLAIMED_ACCURACY
-        verb = f"has {best.loc[name, 'median']:.1f} % after" if reached else "is not there after all of its"
+        verb = f"has {best.loc[name, 'median']:.1f} % after" if reached[name] else "is not there after all of its"
         told.append(f"{'the ' * name.startswith('popular')}{name}{SMALL.get(name, '')} {verb} {row['median']:,.0f}")
     theirs, ours = cost["median"]
+    ratio = f" ({times(theirs / ours)} times as much for the former)" if reached.all() else ""
     return {
         "cost.goal": f"CPU seconds of a training until the mean of {cost['runs'].iloc[0]} seeds has "
-        f"{percent(CLAIMED_ACCURACY, 0)} of test right, from the files on: {'; '.join(told)} "
-        f"({times(theirs / ours)} times as much for the former)."
+        f"{percent(CLAIMED_ACCURACY, 0)} of test right, from the files on: {'; '.join(told)}{ratio}."
     }
 
 

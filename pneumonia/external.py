@@ -45,22 +45,19 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     Raises: PneumoniaError when `source` holds nothing that can be evaluated, or only one class.
     """
     config = run.model(final)
-    cases, images, unreadable = read_images(find_cases(source), config.image_size)
+    cases, images, unreadable = read_images(find_cases(source), source, config.image_size)
     frames = [validation[validation["model"] == final]]
     for seed in run.seeds_of(config):
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
         frames.append(cases.assign(split="test", model=final, seed=seed, y_prob=y_prob))
     predictions = pd.concat(frames, ignore_index=True)
     splits = load_scores(predictions, final)
-    drift, warnings = compute_drift(splits), warn(cases, catalog)
-    if run.data is None:
-        warnings.append("site against site: needs this project's radiographs; set CHEST_XRAY_DIR, or `make download`")
-    else:
-        shift, missing = compare_sites(load_home(run, catalog), cases)
-        drift, warnings = pd.concat([drift, shift], ignore_index=True), warnings + missing
+    shift, missing = compare_sites(run, catalog, cases)
+    drift = pd.concat([compute_drift(splits), shift], ignore_index=True) if len(shift) else compute_drift(splits)
     site = splits["test"]
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
     metrics = widen_intervals(compute_metrics(predictions, run.bootstrap_draws), cases)
+    warnings = warn(cases, catalog) + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
 
 
@@ -121,29 +118,39 @@ def find_cases(source: Path) -> pd.DataFrame:
 
 
 def name_patient(file: Path, class_name: str) -> str:
-    """The patient that the file name tells, else the file itself; folders are kept apart, so names may repeat."""
-    return f"{file.parent.parent.name}/{parse_name(file.stem, class_name)[0] or file.stem}"
+    """The patient that the file name tells, kept apart by the folder around the class; else the file itself."""
+    named = parse_name(file.stem, class_name)[0]
+    return f"{file.parent.parent.name}/{named}" if named else str(file)
 
 
 def read_case_list(source: Path) -> pd.DataFrame:
+    """The cases of a CSV, as `find_cases` returns them. Raises: PneumoniaError that names the line to correct."""
     try:
-        table = pd.read_csv(source, dtype=str)
+        table = pd.read_csv(source, dtype=str, skip_blank_lines=False).dropna(how="all")
     except (OSError, ValueError) as error:
         raise PneumoniaError(f"{source}: cannot be read as CSV ({type(error).__name__}); give path,label") from error
     if missing := {"path", "label"} - set(table.columns):
         raise PneumoniaError(f"{source}: no column {', '.join(sorted(missing))}; the first line must be path,label")
     words = {"0": 0, "1": 1} | {name: label for label, name in enumerate(CLASS_NAMES)}
-    labels = table["label"].str.strip().str.upper().map(words)
-    if labels.isna().any():
-        line = int(np.flatnonzero(labels.isna())[0])
-        raise PneumoniaError(f"{source}, line {line + 2}: label must be 0, 1, NORMAL or PNEUMONIA; correct the line")
-    paths = [str((source.parent / path).resolve()) for path in table["path"]]
-    patients = table["patient_id"] if "patient_id" in table else pd.Series(paths)
-    return pd.DataFrame({"path": paths, "label": labels.astype(int), "patient_id": patients.fillna(pd.Series(paths))})
+    labels = table["label"].astype("string").str.strip().str.upper().map(words)
+    paths = table["path"].map(lambda path: str((source.parent / path).resolve()), na_action="ignore")
+    for wrong, told in (
+        (paths.isna(), "the path is empty"),
+        (labels.isna(), "label must be 0, 1, NORMAL or PNEUMONIA"),
+        (paths.duplicated(), "this file is listed before"),
+    ):
+        if wrong.any():
+            raise PneumoniaError(f"{source}, line {wrong.idxmax() + 2}: {told}; correct the line")
+    patients = table["patient_id"].fillna(paths) if "patient_id" in table else paths
+    cases = pd.DataFrame({"path": paths, "label": labels.astype(int), "patient_id": patients})
+    return cases.reset_index(drop=True)
 
 
-def read_images(cases: pd.DataFrame, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
-    """The cases that can be read, their pixels (n, size, size), and a line for each that cannot."""
+def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """The cases that can be read, their pixels (n, size, size), and a line for each that cannot.
+
+    Raises: PneumoniaError, with the first reason, when a class has none.
+    """
     images, good, lines = [], [], []
     for index, path in cases["path"].items():
         try:
@@ -152,10 +159,11 @@ def read_images(cases: pd.DataFrame, size: int) -> tuple[pd.DataFrame, np.ndarra
         except PneumoniaError as error:
             lines.append(str(error))
     read = cases.loc[good].reset_index(drop=True)
-    if read["label"].nunique() < 2:
-        raise PneumoniaError(
-            f"{len(read)} of {len(cases)} files could be read, not of both classes; add the other class"
-        )
+    missing = [name for label, name in enumerate(CLASS_NAMES) if not (read["label"] == label).any()]
+    if missing:
+        remedy = f"the first that could not: {lines[0]}" if lines else "add some"
+        told = f"no {' and no '.join(missing)} radiographs among the {len(read)} of {len(cases)} files that can be read"
+        raise PneumoniaError(f"{source}: {told}; {remedy}")
     return read, np.stack(images), lines
 
 
@@ -176,7 +184,18 @@ def load_home(run: Run, catalog: pd.DataFrame) -> tuple:
     return np.asarray(load_pixels(run, rows, THUMBNAIL)), used["label"].to_numpy(), used["patient_id"].to_numpy()
 
 
-def compare_sites(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def compare_sites(run: Run, catalog: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """As `tell_sites_apart`; without the project's own radiographs no row, and a line that says why."""
+    if run.data is None:
+        why = "needs this project's radiographs; set CHEST_XRAY_DIR, or `make download`"
+        return pd.DataFrame(columns=DRIFT_COLUMNS), [f"site against site: {why}"]
+    try:
+        return tell_sites_apart(load_home(run, catalog), cases)
+    except PneumoniaError as error:  # other files than those of the catalog: the rest of the report stands without
+        return pd.DataFrame(columns=DRIFT_COLUMNS), [f"site against site: {error}"]
+
+
+def tell_sites_apart(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """How well 16x16 thumbnails tell the sites apart, within each class: another mix of classes is no other machine.
 
     Args: home: as `load_home` returns it. Returns: rows of drift, and a line for each class of too few patients.

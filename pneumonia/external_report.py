@@ -18,7 +18,8 @@ TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
     "extreme here; intercept below 0: too high. Site against site: 0.5 is films that cannot be told apart, 1 is films "
-    "that always can. ppv and npv are those of the share of ill children in each column."
+    "that always can. ppv and npv are those of the share of ill children in each column. A ROC AUC of 1.000 has an "
+    "interval without width: no resampling of patients that are all ranked right can rank one wrong."
 )
 
 
@@ -27,7 +28,13 @@ def report_folder(run: Run, folder: Path, out: Path | None = None) -> Path:
     final = read_run_record(run)["final_model"]
     validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(run, final, validation, folder, read_table(run, "catalog"))
-    return write_external(found, run.model(final).title, out or run.home / "build" / "external" / folder.stem)
+    return write_external(found, run.model(final).title, out or run.home / "build" / "external" / name_report(folder))
+
+
+def name_report(source: Path) -> str:
+    """The name of the folder, also of `.`; of a CSV, without its ending."""
+    source = source.resolve()
+    return source.name if source.is_dir() else source.stem
 
 
 def write_external(found: External, title: str, folder: Path) -> Path:
@@ -44,7 +51,7 @@ def describe_external(found: External, title: str) -> str:
     """The report in Markdown: metrics at home and at the site, calibration, shift, and what re-calibration takes."""
     ill, n = int(found.cases["label"].sum()), len(found.cases)
     lines = [
-        f"# {title} on {found.source.name}\n",
+        f"# {title} on {found.source.resolve().name}\n",
         f"{n} radiographs of {found.cases['patient_id'].nunique()} patients, {ill} of them PNEUMONIA; "
         f"files that could not be read: {len(found.unreadable)}. Not for clinical use.\n",
         *(f"**Note:** {line}.\n" for line in found.warnings),

@@ -148,10 +148,12 @@ def _published(results: Results, table: pd.DataFrame) -> Facts:
         "less accurate than": rows[rows["verdict"].str.startswith("below, however")],
     }
     told = [f"{words} {'; '.join(group['work'])}" for words, group in groups.items() if len(group)]
-    rest = len(rows) - sum(map(len, groups.values()))
-    surely = f"is {join_words(told)}, however the errors pair (p < 0.05 after Holm's correction); " if told else ""
-    tail = f"{rest} of {len(rows)} cannot be decided without the calls that others made"
-    return {"published.real": f"At threshold 0.5 the ensemble {surely}{tail}."}
+    alike = int(rows["verdict"].str.startswith("not distinguishable").sum())
+    rest = len(rows) - alike - sum(map(len, groups.values()))
+    surely = f" is {join_words(told)}, however the errors pair (p < 0.05 after Holm's correction);" if told else ":"
+    tail = f" {rest} of {len(rows)} accuracies cannot be decided without the calls that others made"
+    none = f", {alike} cannot be told apart by any" if alike else ""
+    return {"published.real": f"At threshold 0.5 the ensemble{surely}{tail}{none}."}
 
 
 def _power(results: Results, table: pd.DataFrame) -> Facts:
@@ -178,8 +180,8 @@ def _decision(results: Results, table: pd.DataFrame) -> Facts:
         span = "nowhere" if np.isnan(low) else f"from {percent(low, 0)} to {percent(high, 0)}"
         told.append(f"{span} where {100 * prevalence:g} % are ill")
     return {
-        "decision.range": "The lower end of its net benefit exceeds treating all and treating none for one who would "
-        f"treat from a probability {'; '.join(told)}."
+        "decision.range": "At the lower end of its interval, the net benefit still exceeds that of treating all and of "
+        f"treating none for one who would treat from a probability {'; '.join(told)}."
     }
 
 
@@ -196,11 +198,12 @@ def _more_data(results: Results, table: pd.DataFrame) -> Facts:
         return {"more_data.next": f"{told} No power law fits the errors, so nothing is extrapolated."}
     flattest, steepest = law["exponent"][1:]
     if is_undetermined(law):
-        near = means[means["value"] >= most["value"] - 0.01].iloc[0]
+        far = (means["value"] - most["value"]).abs() > 0.01
+        near = means[~far[::-1].cummax()[::-1]].iloc[0]  # the first size after which none is far
         return {
             "more_data.next": f"{told} From {near['patients']:,.0f} patients on it stays within a point of the last, "
             f"too flat for a power law: the errors fit any exponent from −{flattest:.2f} to −{steepest:.2f} (the "
-            f"steepest allowed), and the next point of accuracy would take {_spell_patients(low, high)} (95 %)."
+            "steepest allowed), so what the next point of accuracy would take cannot be said."
         }
     needed = "no number of patients" if np.isinf(value) else f"about {value:,.0f} patients"
     return {

@@ -14,7 +14,7 @@ from .metrics import accuracy, apply_threshold, bootstrap_weights, holm, percent
 from .published import PUBLISHED
 
 COLUMNS = [
-    *("work", "metric", "n", "published", "ours", "ci_low", "ci_high", "difference"),
+    *("work", "metric", "n", "published", "ours", "ci_low", "ci_high", "difference", "design_effect"),
     *("p_one_sample", "p_holm", "p_pairing_low", "p_pairing_high", "p_pairing_holm", "verdict"),
 ]
 POWER_COLUMNS = ["design", "discordant", "design_effect", "accuracy_a", "accuracy_b", "n_radiographs", "n_test"]
@@ -28,7 +28,9 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     Others publish rates, not calls, so no paired test is possible. What is: an exact binomial test that takes their
     figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every pairing
     that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm: the
-    latter, corrected over all of them). ROC AUC: the interval.
+    latter, corrected over all of them). Both take n / design_effect radiographs, since several of one child tell less
+    than as many children (Rao & Scott 1992, Biometrics 48: 577); a rate that is a mean over seeds is taken for that of
+    one network. ROC AUC: the interval.
     """
     scores = load_scores(predictions, model)["test"]
     rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
@@ -42,7 +44,7 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     table["verdict"] = [judge(row) for _, row in table.iterrows()]
     for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
         table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
-    numbers = ["published", "ours", "ci_low", "ci_high", "difference"]
+    numbers = ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"]
     table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
     return table[COLUMNS]
 
@@ -80,7 +82,10 @@ def compute_power(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataF
     multiplied by the design effect: several radiographs of one child tell less than as many children.
     """
     a, b = TOLD_APART
-    scores, effect = load_scores(predictions, model)["test"], design_effect(predictions, model, draws)
+    scores = load_scores(predictions, model)["test"]
+    calls = scores.y_true, scores.ensemble
+    samples = accuracy(*calls, bootstrap_weights(scores.patient_ids, draws))
+    effect = design_effect(accuracy(*calls), samples, len(scores.y_true))
     discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
     names = list(predictions["model"].unique())
     if names.index(model) > 0:
@@ -108,12 +113,9 @@ def unpaired_size(a: float, b: float) -> float:
     return spread**2 / (b - a) ** 2
 
 
-def design_effect(predictions: pd.DataFrame, model: str, draws: int) -> float:
-    """Variance of the accuracy over resampled patients, over that of as many independent radiographs; at least 1."""
-    scores = load_scores(predictions, model)["test"]
-    samples = accuracy(scores.y_true, scores.ensemble, bootstrap_weights(scores.patient_ids, draws))
-    share = accuracy(scores.y_true, scores.ensemble)
-    independent = share * (1 - share) / len(scores.y_true)
+def design_effect(rate: float, samples: np.ndarray, n: int) -> float:
+    """Variance of a rate over resampled patients, over that of n independent radiographs; at least 1."""
+    independent = rate * (1 - rate) / n
     return max(1.0, float(np.var(samples)) / independent) if independent else 1.0
 
 
@@ -140,16 +142,22 @@ def _compare_work(published: tuple, scores: SplitScores, draws: int) -> list[tup
     for metric, n in (("accuracy", len(y_true)), ("sensitivity", sum(y_true == 1)), ("specificity", sum(y_true == 0))):
         stated = read_share(getattr(published, metric))
         if not np.isnan(stated):
-            right, n = round(ours[metric] * n), int(n)
-            tests = binomtest(right, n, stated).pvalue, *bound_mcnemar(right, round(stated * n), n)
-            interval = percentile_interval(samples[metric])
-            rows.append((published.work, metric, n, stated, ours[metric], *interval, ours[metric] - stated, *tests))
+            rate, interval = ours[metric], percentile_interval(samples[metric])
+            effect = design_effect(rate, samples[metric], n)
+            row = (published.work, metric, int(n), stated, rate, *interval, rate - stated, effect)
+            rows.append((*row, *_test_rates(rate, stated, round(n / effect))))
     if published.roc_auc:
         stated, area = float(published.roc_auc), roc_auc(y_true, y_prob)
         interval = percentile_interval(roc_auc(y_true, y_prob, weights))
         row = (published.work, "roc_auc", len(y_true), stated, area, *interval, area - stated)
-        rows.append((*row, np.nan, np.nan, np.nan))
+        rows.append((*row, *[np.nan] * 4))
     return rows
+
+
+def _test_rates(ours: float, stated: float, n: int) -> tuple[float, float, float]:
+    """p_one_sample, p_pairing_low, p_pairing_high of two rates on n independent radiographs."""
+    right = round(ours * n)
+    return binomtest(right, n, stated).pvalue, *bound_mcnemar(right, round(stated * n), n)
 
 
 def read_share(percent: str) -> float:

@@ -18,7 +18,7 @@ SAMPLE_SIZES = (10, 20, 50, 100, 200, 500, 1000)  # radiographs with a known ans
 REPEATS = 40  # random samples of each size
 FIT_DRAWS = 200  # bootstrap samples of a fit: each takes a few milliseconds
 ENOUGH = 0.1  # a sample is enough when it leaves at most this share of what re-calibration can gain
-RECALIBRATION_COLUMNS = ["n", "repeats", "log_loss", "low", "high", "accuracy", "slope", "intercept"]
+RECALIBRATION_COLUMNS = ["n", "repeats", "log_loss", "change_low", "change_high", "accuracy", "slope", "intercept"]
 
 
 def fit_shift(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
@@ -65,8 +65,9 @@ def measure_drift(y_true: np.ndarray, y_prob: np.ndarray, patient_ids: np.ndarra
 def measure_recalibration(y_true: np.ndarray, y_prob: np.ndarray, patient_ids: np.ndarray) -> pd.DataFrame:
     """Balanced log loss and accuracy on the rest of the site after fit_shift on n of its radiographs.
 
-    Whole patients are drawn, REPEATS times, at most half of the site. n = 0 is the model as it is. low and high: the
-    middle 95 % of the repeats. Returns: a frame with RECALIBRATION_COLUMNS.
+    Whole patients are drawn, REPEATS times, at most half of the site. n = 0 is the model as it is. change_low and
+    change_high: the middle 95 % of the repeats of what fit_shift changes in the log loss of the very same rest.
+    Returns: a frame with RECALIBRATION_COLUMNS.
     """
     rng, rows = np.random.default_rng(DRAWS_SEED), [(0, *_judge([_score(y_true, y_prob, 1.0, 0.0)]))]
     for n in (size for size in SAMPLE_SIZES if size <= len(y_true) // 2):
@@ -93,11 +94,11 @@ def draw_sample(patient_ids: np.ndarray, n: int, rng: np.random.Generator) -> np
 def find_enough(table: pd.DataFrame) -> int | None:
     """The smallest sample that surely gains and leaves at most ENOUGH of the gain of the largest one; None: none gains.
 
-    Surely: the log loss is below that of the model as it is in the middle 95 % of the repeats.
+    Surely: in the middle 95 % of the repeats the log loss falls.
     """
-    losses, highest = (table.set_index("n")[name] for name in ("log_loss", "high"))
+    losses, highest = (table.set_index("n")[name] for name in ("log_loss", "change_high"))
     before, after = losses.loc[0], losses.iloc[-1]
-    enough = (losses <= after + ENOUGH * (before - after)) & (highest < before)
+    enough = (losses <= after + ENOUGH * (before - after)) & (highest < 0)
     return int(losses.index[enough][0]) if enough.iloc[-1] else None
 
 
@@ -121,10 +122,10 @@ def measure_site_shift(home: np.ndarray, away: np.ndarray, home_ids: np.ndarray,
 
 def _score(y_true: np.ndarray, y_prob: np.ndarray, slope: float, intercept: float) -> tuple:
     changed = apply_shift(y_prob, slope, intercept)
-    return balanced_log_loss(y_true, changed), threshold_metrics(y_true, changed)["accuracy"], slope, intercept
+    before, after = (balanced_log_loss(y_true, each) for each in (y_prob, changed))
+    return after, after - before, threshold_metrics(y_true, changed)["accuracy"], slope, intercept
 
 
 def _judge(scores: list[tuple]) -> tuple:
-    losses, accuracies, slopes, intercepts = np.array(scores).T
-    middle = percentile_interval(losses)
-    return len(scores), losses.mean(), *middle, accuracies.mean(), slopes.mean(), intercepts.mean()
+    losses, changes, *others = np.array(scores).T
+    return len(scores), losses.mean(), *percentile_interval(changes), *(values.mean() for values in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ from tiny import CNN, train_once
 from pneumonia import __main__ as cli
 from pneumonia import steps
 from pneumonia.config import CLASS_NAMES, PneumoniaError
-from pneumonia.external import compare_sites, evaluate_external, find_cases, widen_intervals
-from pneumonia.external_report import describe_recalibration, write_external
+from pneumonia.external import evaluate_external, find_cases, tell_sites_apart, widen_intervals
+from pneumonia.external_report import describe_recalibration, name_report, write_external
 from pneumonia.recalibration import (
     apply_shift,
     balanced_log_loss,
@@ -99,10 +100,18 @@ def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
     assert not found.drift["what"].str.startswith("site").any()
 
 
+def test_other_radiographs_at_home_cost_only_the_comparison_of_sites(finished, site, tmp_path):
+    run, catalog = finished
+    validation = read_table(run, "predictions").query("split == 'validation'")
+    found = evaluate_external(replace(run, data=tmp_path, cache=tmp_path / "cache"), CNN, validation, site, catalog)
+    assert found.warnings[-1].startswith(f"site against site: {tmp_path}")
+    assert not found.drift["what"].str.startswith("site").any() and len(found.cases) == 20
+
+
 def test_few_patients_of_a_class_leave_the_other_class_compared(site):
     labels = np.repeat([0, 1], [3, 20])
     home = (np.zeros((23, 16, 16), np.uint8), labels, np.arange(23).astype(str))
-    rows, missing = compare_sites(home, find_cases(site).query("~path.str.contains('damaged')"))
+    rows, missing = tell_sites_apart(home, find_cases(site).query("~path.str.contains('damaged')"))
     assert rows["where"].tolist() == ["PNEUMONIA"] and rows["value"].item() > 0.9
     assert len(missing) == 1 and missing[0].startswith("NORMAL: site against site: fewer than five patients")
 
@@ -139,6 +148,9 @@ def test_a_csv_names_the_same_cases(site, tmp_path):
     ("content", "message"),
     [
         ("path,label\na.png,2\n", r"line 2: label must be 0, 1, NORMAL or PNEUMONIA"),
+        ("path,label\na.png,0\n\nb.png,\n", r"line 4: label must be 0, 1, NORMAL or PNEUMONIA"),
+        ("path,label\n,0\n", r"line 2: the path is empty"),
+        ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is listed before"),
         ("path\na.png\n", "no column label"),
         ("", "cannot be read as CSV"),
     ],
@@ -150,12 +162,46 @@ def test_bad_lists_are_one_clear_line(content, message, tmp_path):
         find_cases(listing)
 
 
+def test_blank_lines_of_a_list_count_for_nothing(tmp_path):
+    listing = tmp_path / "cases.csv"
+    listing.write_text("path,label\n\na.png,0\n\nb.png,1\n")
+    cases = find_cases(listing)
+    assert cases["path"].tolist() == [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert cases["patient_id"].tolist() == cases["path"].tolist()
+
+
+def test_files_whose_names_tell_nobody_are_as_many_patients(tmp_path):
+    for class_name in CLASS_NAMES:
+        (tmp_path / class_name).mkdir()
+        (tmp_path / class_name / "000.png").touch()
+    assert find_cases(tmp_path)["patient_id"].nunique() == 2
+
+
+@pytest.mark.parametrize("content", ["path,label\n", "path,label\nnowhere/a.png,0\nnowhere/b.png,1\n"])
+def test_a_list_of_nothing_that_can_be_read_says_so(content, finished, tmp_path):
+    listing = tmp_path / "cases.csv"
+    listing.write_text(content)
+    with pytest.raises(PneumoniaError, match="cases.csv: no NORMAL and no PNEUMONIA radiographs") as caught:
+        evaluate_external(finished[0], CNN, None, listing, finished[1])
+    assert ("nowhere/a.png" in str(caught.value)) == ("nowhere" in content)
+
+
 def test_a_folder_without_classes_is_refused(tmp_path, capsys, monkeypatch, finished):
     with pytest.raises(PneumoniaError, match="no files in folders NORMAL and PNEUMONIA"):
         find_cases(tmp_path)
     monkeypatch.setattr(cli, "open_for", lambda *_, **__: finished[0])
     assert cli.main(["evaluate", "--folder", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert cli.main(["evaluate", "--out", str(tmp_path)]) == 2
+    assert "name the folder too" in capsys.readouterr().err
+
+
+def test_reports_are_named_after_what_they_are_of(tmp_path, monkeypatch):
+    folder = tmp_path / "St. Anna v1.2"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert name_report(Path(".")) == name_report(folder) == "St. Anna v1.2"
+    assert name_report(folder / "cases.csv") == "cases"
 
 
 # --- re-calibration ------------------------------------------------------------------------------------------------
@@ -191,9 +237,9 @@ def test_recalibration_tells_how_many_it_takes():
 
 
 def test_a_gain_within_the_spread_of_the_samples_is_none():
-    table = pd.DataFrame({"n": [0, 10, 20], "log_loss": [0.30, 0.25, 0.24], "high": [0.30, 0.33, 0.28]})
+    table = pd.DataFrame({"n": [0, 10, 20], "log_loss": [0.30, 0.25, 0.24], "change_high": [0.0, 0.03, -0.02]})
     assert find_enough(table) == 20
-    assert find_enough(table.assign(high=[0.30, 0.33, 0.31])) is None
+    assert find_enough(table.assign(change_high=[0.0, 0.03, 0.01])) is None
     assert find_enough(table.head(1)) is None
 
 

@@ -37,6 +37,7 @@ def tables() -> dict[str, pd.DataFrame]:
         for work, verdict in (
             ("A", "above, however the errors pair"),
             ("B", "above, but undecided without their calls"),
+            ("C", "not distinguishable, however the errors pair"),
         )
     ]
     return {
@@ -101,7 +102,8 @@ def test_masks_and_power_and_ranges(facts, tables):
 
 def test_published_verdicts_are_counted(facts):
     assert facts["published.real.sentence"].startswith("At threshold 0.5 the ensemble is more accurate than A, however")
-    assert "1 of 2 cannot be decided" in facts["published.real.sentence"]
+    assert "1 of 3 accuracies cannot be decided" in facts["published.real.sentence"]
+    assert facts["published.real.sentence"].endswith(", 1 cannot be told apart by any.")
 
 
 def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
@@ -114,7 +116,7 @@ def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
 @pytest.mark.parametrize(
     ("high", "most", "words"),
     [
-        (3.0, np.inf, "would take 21,624 patients at least, if any number (95 %)."),
+        (3.0, np.inf, "so what the next point of accuracy would take cannot be said."),
         (1.2, 90000.0, "would take about 30,000 patients (95 %: 21,624 to 90,000 patients)."),
     ],
 )
@@ -123,6 +125,17 @@ def test_a_law_at_its_bound_extrapolates_nothing(high, most, words, tables, monk
     monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: law)
     text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
     assert text.endswith(words) and f"−0.09 to −{high:.2f}" in text
+
+
+def test_a_curve_that_leaves_the_last_point_again_is_not_flat_before(tables, monkeypatch):
+    law = {"exponent": (0.9, 0.09, 3.0), "next_point": (30000.0, 21624.0, np.inf)}
+    monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: law)
+    curve = tables["learning_curve"].copy()
+    rows = curve.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
+    curve.loc[rows.index, "value"] = [*[0.93] * (len(rows) - 3), 0.95, 0.925, 0.93]  # above, then below the last
+    text = measured_facts(make_results({"learning_curve": curve}))["more_data.next.sentence"]
+    assert f"From {rows['patients'].iloc[-1]:,.0f} patients on it stays within a point" not in text
+    assert f"From {rows['patients'].iloc[-2]:,.0f} patients on it stays within a point" in text
 
 
 def test_the_cheapest_within_a_point_is_not_dearer_than_the_best(facts):
@@ -181,4 +194,5 @@ def test_a_recipe_that_never_gets_there_is_said_so(best, words):
         ("to 91% on test", "this project, in small", "best accuracy", 92.0, "%", 1, "popular public recipe", 1.0),
     ]
     text = tell_goal(None, pd.DataFrame(rows, columns=COLUMNS))["cost.goal"]
-    assert words in text and "in small (96 px, 6 epochs) has 92.0 % after 60" in text and "20 times" in text
+    assert words in text and "in small (96 px, 6 epochs) has 92.0 % after 60" in text
+    assert ("20 times as much" in text) == (best > 91)

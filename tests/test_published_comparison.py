@@ -13,6 +13,7 @@ from pneumonia.published_comparison import (
     bound_mcnemar,
     compare_published,
     compute_power,
+    design_effect,
     judge,
     paired_size,
     read_share,
@@ -37,8 +38,10 @@ def test_every_stated_figure_has_a_row(predictions):
     stated = sum(bool(getattr(p, name)) for p in PUBLISHED for name in ("accuracy", "sensitivity", "specificity"))
     assert len(table) == stated + sum(bool(p.roc_auc) for p in PUBLISHED)
     row = table[(table["metric"] == "accuracy") & table["work"].str.contains("Kermany")].iloc[0]
-    right = round(row["ours"] * 624)
-    assert row["p_one_sample"] == pytest.approx(binomtest(right, 624, 0.928).pvalue, rel=1e-4)
+    n = round(624 / row["design_effect"])
+    assert 200 < n <= 624
+    right = round(row["ours"] * n)
+    assert row["p_one_sample"] == pytest.approx(binomtest(right, n, 0.928).pvalue, rel=1e-4)
     assert (table["p_holm"].dropna() >= table["p_one_sample"].dropna()).all()
     tested = table["metric"] != "roc_auc"
     assert table.loc[~tested, ["p_pairing_high", "p_pairing_holm"]].isna().all(axis=None)
@@ -55,6 +58,15 @@ def test_the_bounds_hold_for_every_pairing_of_two_small_classifiers():
         a, b = (rng.permutation([1] * right + [0] * (n - right)) for right in (right_a, right_b))
         seen.add(round(mcnemar(y_true, a, b), 9))
     assert min(seen) == pytest.approx(low) and max(seen) == pytest.approx(high)
+
+
+def test_films_of_one_child_count_as_fewer():
+    rng = np.random.default_rng(3)
+    right = np.repeat(rng.random(300) < 0.9, 2)  # every child has two films, both right or both wrong
+    draws = rng.multinomial(300, [1 / 300] * 300, size=2000).repeat(2, axis=1)
+    rate = right.mean()
+    assert design_effect(rate, (draws * right).sum(axis=1) / draws.sum(axis=1), 600) == pytest.approx(2, rel=0.1)
+    assert design_effect(1.0, np.ones(50), 600) == 1
 
 
 def test_equal_classifiers_cannot_be_told_apart():
