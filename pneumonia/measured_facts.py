@@ -181,7 +181,7 @@ def _decision(results: Results, table: pd.DataFrame) -> Facts:
         told.append(f"{span} where {100 * prevalence:g} % are ill")
     return {
         "decision.range": "At the lower end of its interval, the net benefit still exceeds that of treating all and of "
-        f"treating none for one who would treat from a probability {'; '.join(told)}."
+        f"treating none for one whose threshold for treatment lies {'; '.join(told)}."
     }
 
 

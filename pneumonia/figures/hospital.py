@@ -161,7 +161,8 @@ def draw_published(results: Results) -> Figure:
     )
     note = (
         "Same test radiographs. Others publish rates, not calls: their bars are exact binomial intervals of the rate, "
-        "and the verdict bounds McNemar's test over every pairing of the errors. Shaded: our 95 % interval."
+        "and the verdict bounds McNemar's test over every pairing of the errors (films of one child count as fewer). "
+        "Shaded: our 95 % interval."
     )
     figure = new_figure(title, note, height=5.8)
     ax, colour = figure.subplots(), model_colours(results.run)[final]
