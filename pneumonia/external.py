@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,14 +127,11 @@ def name_patient(file: Path, class_name: str) -> str:
 
 def read_case_list(source: Path) -> pd.DataFrame:
     """The cases of a CSV, as `find_cases` returns them. Raises: PneumoniaError that names the line to correct."""
-    try:
-        table = pd.read_csv(source, dtype=str, skip_blank_lines=False).dropna(how="all")
-    except (OSError, ValueError) as error:
-        raise PneumoniaError(f"{source}: cannot be read as CSV ({type(error).__name__}); give path,label") from error
+    table = read_cells(source)
     if missing := {"path", "label"} - set(table.columns):
         raise PneumoniaError(f"{source}: no column {', '.join(sorted(missing))}; the first line must be path,label")
     words = {"0": 0, "1": 1} | {name: label for label, name in enumerate(CLASS_NAMES)}
-    labels = table["label"].astype("string").str.strip().str.upper().map(words)
+    labels = table["label"].str.upper().map(words)
     paths = table["path"].map(lambda path: str((source.parent / path).resolve()), na_action="ignore")
     for wrong, told in (
         (paths.isna(), "the path is empty"),
@@ -140,10 +139,23 @@ def read_case_list(source: Path) -> pd.DataFrame:
         (paths.duplicated(), "this file is listed before"),
     ):
         if wrong.any():
-            raise PneumoniaError(f"{source}, line {wrong.idxmax() + 2}: {told}; correct the line")
+            raise PneumoniaError(f"{source}, line {wrong.idxmax()}: {told}; correct the line")
     patients = table["patient_id"].fillna(paths) if "patient_id" in table else paths
     cases = pd.DataFrame({"path": paths, "label": labels.astype(int), "patient_id": patients})
     return cases.reset_index(drop=True)
+
+
+def read_cells(source: Path) -> pd.DataFrame:
+    """The cells of a CSV, stripped; empty ones are missing, empty lines left out. The index is the line in the file."""
+    try:
+        reader = csv.reader(io.StringIO(source.read_text(encoding="utf-8-sig")), strict=True)
+        rows = [(reader.line_num, [cell.strip().replace("\0", "") or None for cell in row]) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise PneumoniaError(f"{source}: cannot be read as CSV ({type(error).__name__}); give path,label") from error
+    told = [(line, row) for line, row in rows if any(row)]
+    head = told[0][1] if told else []
+    cells = [dict(zip(head, row, strict=False)) for _, row in told[1:]]
+    return pd.DataFrame(cells, [line for line, _ in told[1:]], head, dtype="string")
 
 
 def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:

@@ -18,8 +18,11 @@ TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
     "extreme here; intercept below 0: too high. Site against site: 0.5 is films that cannot be told apart, 1 is films "
-    "that always can. ppv and npv are those of the share of ill children in each column. A ROC AUC of 1.000 has an "
-    "interval without width: no resampling of patients that are all ranked right can rank one wrong."
+    "that always can. ppv and npv are those of the share of ill children in each column."
+)
+PERFECT = (
+    "A ROC AUC of exactly 1 has an interval without width: no resampling of patients that are all ranked right can "
+    "rank one wrong."
 )
 
 
@@ -60,7 +63,8 @@ def describe_external(found: External, title: str) -> str:
     ]
     for row in found.drift.itertuples():
         lines.append(f"| {row.what} | {row.where} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |")
-    lines.append(f"\n{READING}\n\n{describe_recalibration(found.recalibration)}\n")
+    perfect = (found.metrics.query("seed == 'mean' and metric == 'roc_auc'")["value"] == 1).any()
+    lines.append(f"\n{READING}{f' {PERFECT}' if perfect else ''}\n\n{describe_recalibration(found.recalibration)}\n")
     lines += [f"- not read: {line}" for line in found.unreadable]
     return "\n".join(lines) + "\n"
 

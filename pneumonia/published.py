@@ -1,7 +1,7 @@
 """What others report on the official 624 test radiographs, in percent, each with how the model was chosen.
 
-Figures are those of the papers and pages named; empty where nothing is stated. They are shown, never computed with:
-most have neither seeds nor intervals, and those that chose on the test split are too good by an unknown amount.
+Figures are those of the papers and pages named; empty where nothing is stated. Most have neither seeds nor intervals,
+and those that chose on the test split are too good by an unknown amount: published_comparison.py says what can be said.
 """
 
 from __future__ import annotations

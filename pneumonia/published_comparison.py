@@ -7,10 +7,11 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, norm
+from scipy.special import betainc, betaincinv
+from scipy.stats import norm
 
 from .evaluation import DECIMALS, SplitScores, load_scores
-from .metrics import accuracy, apply_threshold, bootstrap_weights, holm, percentile_interval, roc_auc, threshold_metrics
+from .metrics import apply_threshold, bootstrap_weights, holm, percentile_interval, roc_auc, threshold_metrics
 from .published import PUBLISHED
 
 COLUMNS = [
@@ -28,9 +29,10 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     Others publish rates, not calls, so no paired test is possible. What is: an exact binomial test that takes their
     figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every pairing
     that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm: the
-    latter, corrected over all of them). Both take n / design_effect radiographs, since several of one child tell less
-    than as many children (Rao & Scott 1992, Biometrics 48: 577); a rate that is a mean over seeds is taken for that of
-    one network. ROC AUC: the interval.
+    latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
+    child tell less than as many children (Rao & Scott 1992, Biometrics 48: 577). This takes it that a child's films
+    cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
+    ROC AUC: the interval.
     """
     scores = load_scores(predictions, model)["test"]
     rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
@@ -62,19 +64,33 @@ def judge(row: pd.Series) -> str:
     return f"{better}, but undecided without their calls"
 
 
-def bound_mcnemar(right_a: int, right_b: int, n: int) -> tuple[float, float]:
+def bound_mcnemar(right_a: int, right_b: int, n: int, effect: float = 1.0) -> tuple[float, float]:
     """Lowest and highest exact McNemar p-value of two classifiers of which only the numbers of right calls are known.
 
     The more radiographs both get wrong, the fewer are discordant: the errors nest at one end, are disjoint (or as
-    disjoint as n allows) at the other.
+    disjoint as n allows) at the other. Args: effect: design effect, by which discordant calls are divided.
     """
     wrong_a, wrong_b = n - right_a, n - right_b
     most_shared, least_shared = min(wrong_a, wrong_b), max(0, wrong_a + wrong_b - n)
-    values = [_sign_test(wrong_a - shared, wrong_b - shared) for shared in range(least_shared, most_shared + 1)]
+    pairs = [(wrong_a - shared, wrong_b - shared) for shared in range(least_shared, most_shared + 1)]
+    values = [binomial_test(one / effect, (one + other) / effect, 0.5) for one, other in pairs]
     return min(values), max(values)
 
 
-def compute_power(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def binomial_test(k: float, n: float, rate: float) -> float:
+    """Exact p-value, twice the smaller tail, of k of n; both may be broken numbers: counts over a design effect."""
+    at_most = betainc(n - k, k + 1, 1 - rate) if k < n else 1.0
+    at_least = betainc(k, n - k + 1, rate) if k > 0 else 1.0
+    return float(min(1.0, 2 * min(at_most, at_least)))
+
+
+def binomial_interval(k: float, n: float) -> tuple[float, float]:
+    """95 % interval of the rate k / n (Clopper & Pearson 1934); as `binomial_test`, also of broken numbers."""
+    low = betaincinv(k, n - k + 1, SIGNIFICANCE / 2) if k > 0 else 0.0
+    return float(low), float(betaincinv(k + 1, n - k, 1 - SIGNIFICANCE / 2)) if k < n else 1.0
+
+
+def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     """How many test radiographs would tell TOLD_APART apart, by three designs: the frame of power.csv.
 
     Paired (McNemar, formula of Connor 1987): with the share of discordant calls seen between two trainings of `model`,
@@ -83,9 +99,7 @@ def compute_power(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataF
     """
     a, b = TOLD_APART
     scores = load_scores(predictions, model)["test"]
-    calls = scores.y_true, scores.ensemble
-    samples = accuracy(*calls, bootstrap_weights(scores.patient_ids, draws))
-    effect = design_effect(accuracy(*calls), samples, len(scores.y_true))
+    effect = design_effect(find_right(scores), scores.patient_ids)
     discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
     names = list(predictions["model"].unique())
     if names.index(model) > 0:
@@ -113,10 +127,20 @@ def unpaired_size(a: float, b: float) -> float:
     return spread**2 / (b - a) ** 2
 
 
-def design_effect(rate: float, samples: np.ndarray, n: int) -> float:
-    """Variance of a rate over resampled patients, over that of n independent radiographs; at least 1."""
-    independent = rate * (1 - rate) / n
-    return max(1.0, float(np.var(samples)) / independent) if independent else 1.0
+def design_effect(right: np.ndarray, patient_ids: np.ndarray) -> float:
+    """Variance of a rate when patients are drawn, over that when its radiographs were independent; at least 1.
+
+    Linearised: the squared sums of the residuals of each patient. Args: right: bool (n,), the calls that are right.
+    """
+    residuals = right - right.mean()
+    independent = np.sum(residuals**2)
+    clustered = pd.Series(residuals).groupby(np.asarray(patient_ids)).sum().pow(2).sum()
+    return max(1.0, float(clustered / independent)) if independent else 1.0
+
+
+def find_right(scores: SplitScores) -> np.ndarray:
+    """bool (n,): which calls of the ensemble at threshold 0.5 are right."""
+    return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
 
 
 def discordance_of_seeds(scores: SplitScores) -> float:
@@ -130,34 +154,23 @@ def _discordance(one: np.ndarray, other: np.ndarray) -> float:
     return float((apply_threshold(one, 0.5) != apply_threshold(other, 0.5)).mean())
 
 
-def _sign_test(one: int, other: int) -> float:
-    return binomtest(one, one + other).pvalue if one + other else 1.0
-
-
 def _compare_work(published: tuple, scores: SplitScores, draws: int) -> list[tuple]:
     """A row for every metric that one work states."""
     weights, y_true, y_prob = bootstrap_weights(scores.patient_ids, draws), scores.y_true, scores.ensemble
-    ours, samples = (threshold_metrics(y_true, y_prob, 0.5, w) for w in (None, weights))
-    rows = []
-    for metric, n in (("accuracy", len(y_true)), ("sensitivity", sum(y_true == 1)), ("specificity", sum(y_true == 0))):
+    samples, right, rows = threshold_metrics(y_true, y_prob, 0.5, weights), find_right(scores), []
+    for metric, counted in (("accuracy", y_true >= 0), ("sensitivity", y_true == 1), ("specificity", y_true == 0)):
         stated = read_share(getattr(published, metric))
         if not np.isnan(stated):
-            rate, interval = ours[metric], percentile_interval(samples[metric])
-            effect = design_effect(rate, samples[metric], n)
-            row = (published.work, metric, int(n), stated, rate, *interval, rate - stated, effect)
-            rows.append((*row, *_test_rates(rate, stated, round(n / effect))))
+            k, n, interval = int(right[counted].sum()), int(counted.sum()), percentile_interval(samples[metric])
+            effect = design_effect(right[counted], scores.patient_ids[counted])
+            tests = binomial_test(k / effect, n / effect, stated), *bound_mcnemar(k, round(stated * n), n, effect)
+            rows.append((published.work, metric, n, stated, k / n, *interval, k / n - stated, effect, *tests))
     if published.roc_auc:
         stated, area = float(published.roc_auc), roc_auc(y_true, y_prob)
         interval = percentile_interval(roc_auc(y_true, y_prob, weights))
         row = (published.work, "roc_auc", len(y_true), stated, area, *interval, area - stated)
         rows.append((*row, *[np.nan] * 4))
     return rows
-
-
-def _test_rates(ours: float, stated: float, n: int) -> tuple[float, float, float]:
-    """p_one_sample, p_pairing_low, p_pairing_high of two rates on n independent radiographs."""
-    right = round(ours * n)
-    return binomtest(right, n, stated).pvalue, *bound_mcnemar(right, round(stated * n), n)
 
 
 def read_share(percent: str) -> float:

@@ -107,7 +107,7 @@ def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
     write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
     write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
     write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
-    write_table(run, "power", compute_power(predictions, final, run.bootstrap_draws))
+    write_table(run, "power", compute_power(predictions, final))
 
 
 MEASUREMENTS = {  # of the trained series: table -> (how it is made, why the test split is looked at)

@@ -151,8 +151,12 @@ def test_a_csv_names_the_same_cases(site, tmp_path):
         ("path,label\na.png,0\n\nb.png,\n", r"line 4: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path,label\n,0\n", r"line 2: the path is empty"),
         ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is listed before"),
+        ("path,label\na.png,0,\nb.png,7,\n", r"line 3: label must be"),
+        ('path,label\n"a\n.png",0\nb.png,7\n', r"line 4: label must be"),
         ("path\na.png\n", "no column label"),
-        ("", "cannot be read as CSV"),
+        ("", "no column label, path"),
+        ("path,label\na\0.png,3\n", r"line 2: label must be"),
+        ('path,label\n"a.png,0\n', "cannot be read as CSV"),
     ],
 )
 def test_bad_lists_are_one_clear_line(content, message, tmp_path):
@@ -164,7 +168,7 @@ def test_bad_lists_are_one_clear_line(content, message, tmp_path):
 
 def test_blank_lines_of_a_list_count_for_nothing(tmp_path):
     listing = tmp_path / "cases.csv"
-    listing.write_text("path,label\n\na.png,0\n\nb.png,1\n")
+    listing.write_text("\ufeff\npath , label\n\na.png,0,\n,\nb.png, 1\n")
     cases = find_cases(listing)
     assert cases["path"].tolist() == [str(tmp_path / name) for name in ("a.png", "b.png")]
     assert cases["patient_id"].tolist() == cases["path"].tolist()

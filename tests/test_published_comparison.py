@@ -10,6 +10,8 @@ from scipy.stats import binomtest
 from pneumonia.metrics import holm, mcnemar
 from pneumonia.published import PUBLISHED
 from pneumonia.published_comparison import (
+    binomial_interval,
+    binomial_test,
     bound_mcnemar,
     compare_published,
     compute_power,
@@ -25,9 +27,10 @@ from pneumonia.published_comparison import (
 def predictions() -> pd.DataFrame:
     rng, frames = np.random.default_rng(1), []
     labels = np.repeat([0, 1], [234, 390])
-    for model, skill in (("before", 1.2), ("net", 1.8)):
+    for model, skill in (("before", 0.6), ("net", 0.9)):
         for seed in (0, 1):
-            y_prob = 1 / (1 + np.exp(-(rng.normal(size=624) + skill * (2 * labels - 1))))
+            noise = 0.9 * np.repeat(rng.normal(size=312), 2) + 0.44 * rng.normal(size=624)  # mostly the child's
+            y_prob = 1 / (1 + np.exp(-(noise + skill * (2 * labels - 1))))
             columns = {"path": np.arange(624).astype(str), "patient_id": np.arange(624) // 2, "label": labels}
             frames.append(pd.DataFrame(columns).assign(split="test", model=model, seed=seed, y_prob=y_prob))
     return pd.concat(frames, ignore_index=True)
@@ -38,10 +41,11 @@ def test_every_stated_figure_has_a_row(predictions):
     stated = sum(bool(getattr(p, name)) for p in PUBLISHED for name in ("accuracy", "sensitivity", "specificity"))
     assert len(table) == stated + sum(bool(p.roc_auc) for p in PUBLISHED)
     row = table[(table["metric"] == "accuracy") & table["work"].str.contains("Kermany")].iloc[0]
-    n = round(624 / row["design_effect"])
-    assert 200 < n <= 624
-    right = round(row["ours"] * n)
-    assert row["p_one_sample"] == pytest.approx(binomtest(right, n, 0.928).pvalue, rel=1e-4)
+    right, effect = round(row["ours"] * 624), row["design_effect"]
+    assert 1.3 < effect < 2  # two films of every child, much alike
+    assert row["p_one_sample"] == pytest.approx(binomial_test(right / effect, 624 / effect, 0.928), rel=1e-4)
+    bounds = bound_mcnemar(right, round(0.928 * 624), 624, effect)
+    assert row[["p_pairing_low", "p_pairing_high"]].tolist() == pytest.approx(bounds, rel=1e-4)
     assert (table["p_holm"].dropna() >= table["p_one_sample"].dropna()).all()
     tested = table["metric"] != "roc_auc"
     assert table.loc[~tested, ["p_pairing_high", "p_pairing_holm"]].isna().all(axis=None)
@@ -61,12 +65,28 @@ def test_the_bounds_hold_for_every_pairing_of_two_small_classifiers():
 
 
 def test_films_of_one_child_count_as_fewer():
-    rng = np.random.default_rng(3)
-    right = np.repeat(rng.random(300) < 0.9, 2)  # every child has two films, both right or both wrong
-    draws = rng.multinomial(300, [1 / 300] * 300, size=2000).repeat(2, axis=1)
-    rate = right.mean()
-    assert design_effect(rate, (draws * right).sum(axis=1) / draws.sum(axis=1), 600) == pytest.approx(2, rel=0.1)
-    assert design_effect(1.0, np.ones(50), 600) == 1
+    right = np.random.default_rng(3).random(300) < 0.9
+    twice = np.repeat(np.arange(300), 2)  # every child has two films, both right or both wrong: half as much is known
+    assert design_effect(np.repeat(right, 2), twice) == pytest.approx(2)
+    assert design_effect(right, np.arange(300)) == pytest.approx(1)
+    assert design_effect(np.ones(600, bool), twice) == 1
+    assert bound_mcnemar(560, 500, 600, effect=2) == pytest.approx(bound_mcnemar(280, 250, 300), rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n", "rate"), [(7, 20, 0.5), (0, 9, 0.5), (12, 12, 0.5), (10, 20, 0.5), (0, 0, 0.5)])
+def test_the_exact_test_is_that_of_scipy_and_goes_on_between_whole_numbers(k, n, rate):
+    expected = binomtest(k, n, rate).pvalue if n else 1.0
+    assert binomial_test(k, n, rate) == pytest.approx(expected)
+    if 0 < k < n / 2:
+        assert binomial_test(k - 0.5, n, rate) < expected < binomial_test(k + 0.5, n, rate)
+
+
+@pytest.mark.parametrize("k", [0, 3, 20])
+def test_intervals_of_rates_are_those_of_scipy(k):
+    exact = binomtest(k, 20).proportion_ci(method="exact")
+    assert binomial_interval(k, 20) == pytest.approx((exact.low, exact.high))
+    low, high = binomial_interval(k / 2, 10)
+    assert low <= exact.low and exact.high <= high  # half as much is known
 
 
 def test_equal_classifiers_cannot_be_told_apart():
@@ -105,9 +125,9 @@ def test_sizes_give_the_power_that_they_promise():
 
 
 def test_power_is_cheapest_when_the_calls_are_paired(predictions):
-    table = compute_power(predictions, "net", draws=50).set_index("design")["n_radiographs"]
+    table = compute_power(predictions, "net").set_index("design")["n_radiographs"]
     assert table["unpaired"] > 0 and len(table) == 3
-    effect = compute_power(predictions, "net", draws=50)["design_effect"]
+    effect = compute_power(predictions, "net")["design_effect"]
     assert (effect >= 1).all() and effect.nunique() == 1
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import binomtest
 
 from ..decision import CHILDREN, PREVALENCES, find_useful_range
+from ..published_comparison import binomial_interval
 from ..results import Results
 from ..wording import join_words, percent
 from .comparison import name_models
@@ -161,7 +161,7 @@ def draw_published(results: Results) -> Figure:
     )
     note = (
         "Same test radiographs. Others publish rates, not calls: their bars are exact binomial intervals of the rate, "
-        "and the verdict bounds McNemar's test over every pairing of the errors (films of one child count as fewer). "
+        "and the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
         "Shaded: our 95 % interval."
     )
     figure = new_figure(title, note, height=5.8)
@@ -169,8 +169,9 @@ def draw_published(results: Results) -> Figure:
     ax.axvspan(100 * rows["ci_low"][0], 100 * rows["ci_high"][0], color=colour, alpha=0.2, linewidth=0)
     ax.axvline(100 * rows["ours"][0], color=colour)
     for height, row in rows.iterrows():
-        interval = binomtest(round(row["published"] * row["n"]), row["n"]).proportion_ci(method="exact")
-        ax.plot([100 * interval.low, 100 * interval.high], [height] * 2, color=GRAY, linewidth=4, alpha=0.4)
+        n = row["n"] / row["design_effect"]
+        low, high = binomial_interval(row["published"] * n, n)
+        ax.plot([100 * low, 100 * high], [height] * 2, color=GRAY, linewidth=4, alpha=0.4)
         ax.plot(100 * row["published"], height, "o", color="black", markersize=8, zorder=3)
         told = wrap(f"ours {row['verdict']}", 2.3, 11)
         ax.annotate(told, (1.01, height), xycoords=("axes fraction", "data"), va="center", size=11)
