@@ -185,6 +185,11 @@ def many(tmp_path_factory) -> Path:
     return folder
 
 
+def heed_interrupts() -> None:
+    """Where the tests run in the background of a script, its shell has told all of them to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def wait_for_rows(path: Path, count: int, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b"\n") < count:
@@ -198,7 +203,7 @@ def test_interrupted_and_resumed(many, tmp_path, number, status):
     table = tmp_path / "x.csv"
     command = [*COMMAND, "-", "--csv", str(table), "--batch-size", "2"]
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=ROOT, **pipes)
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_interrupts, **pipes)
     process.stdin.write("".join(f"{many / f'{n:04d}.png'}\n" for n in range(MANY // 2)))
     process.stdin.flush()
     wait_for_rows(table, 12, process)
