@@ -55,7 +55,7 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     predictions = pd.concat(frames, ignore_index=True)
     splits = load_scores(predictions, final)
     shift, missing = compare_sites(run, catalog, cases)
-    drift = pd.concat([compute_drift(splits), shift], ignore_index=True) if len(shift) else compute_drift(splits)
+    drift = pd.concat([rows for rows in (compute_drift(splits), shift) if len(rows)], ignore_index=True)
     site = splits["test"]
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
     metrics = widen_intervals(compute_metrics(predictions, run.bootstrap_draws), cases)

@@ -57,7 +57,7 @@ def draw_learning_curves(results: Results) -> Figure:
         curves = compute_learning_curves(results.history, config.name)
         for ax, quantity in zip(column, LEARNING_QUANTITIES, strict=True):
             plot_learning_curve(curves, quantity, colours[config.name], ax)
-        column[0].set_title(wrap(config.title, 2.4, 13, bold=True), color=colours[config.name], weight="bold")
+        column[0].set_title(wrap(config.title, 1.9, 13, bold=True), color=colours[config.name], weight="bold")
         column[1].set_xlabel("epoch")
     axes[0, 0].set(ylabel="cross-entropy loss", yscale="log")
     axes[0, 0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
