@@ -13,7 +13,7 @@ from pneumonia.config import ModelConfig, PneumoniaError, Run
 
 from .measure import Variant, compare
 
-SECTIONS = ("inputs", "training", "members", "cost", "growing", "cluster")
+SECTIONS = ("inputs", "training", "members", "cost", "cluster")
 RUNS, FILES, IMAGES = 5, 1000, 640  # IMAGES: that one measured epoch of training sees
 ARCHIVE = 4000  # radiographs on the cluster
 QUICK_RUNS, QUICK_FILES, QUICK_IMAGES = 1, 64, 64
@@ -80,13 +80,6 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
         from .cost import measure_cost
 
         return measure_cost(run, folder, print, epochs=1 if options.quick else None)
-    if name == "growing":
-        from pneumonia.results import read_table
-
-        from .growing import measure_growing
-
-        deep = choose_config(run, quick=False)  # the small one cannot take pictures of another size
-        return measure_growing(run, read_table(run, "catalog"), deep, folder, print, options.quick)
     if name == "cluster":
         from pneumonia.catalog import find_root
 

@@ -55,7 +55,6 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         step = add_step(steps, name, function, text)
         step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
-    add_step(steps, "transfer", run_transfer, "train a network of keras.applications to compare -> build/transfer/")
     add_step(steps, "figures", run_figures, "draw every plot -> images/")
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
     add_measurements(steps)
@@ -176,14 +175,6 @@ def run_ablation(options: argparse.Namespace) -> None:
 
     run = open_for(options)
     make_ablation(run, make_catalog(run), options.encoding_swap)
-
-
-def run_transfer(options: argparse.Namespace) -> None:
-    from .ablation import make_transfer
-    from .steps import make_catalog
-
-    run = open_for(options)
-    print(make_transfer(run, make_catalog(run)).to_string())
 
 
 def run_figures(options: argparse.Namespace) -> None:

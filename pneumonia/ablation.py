@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .attribution import COLUMNS, attribute, build_changes, measure_changes
+from .attribution import COLUMNS, attribute
 from .catalog import hash_catalog, select_used
-from .config import Run, ablation_run, application_run
+from .config import Run, ablation_run
 from .generators import load_pixels, predict_pixels
 from .metrics import roc_auc, threshold_metrics
 from .records import load_trained
@@ -47,19 +47,3 @@ def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
             for metric in ("accuracy", "sensitivity", "specificity", "roc_auc"):
                 rows.append((config.name, seed, "test", metric, values[metric], len(labels)))
     return pd.DataFrame(rows, columns=COLUMNS).round({"value": 6})
-
-
-def make_transfer(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
-    """Train the network of keras.applications into build/transfer, and describe it. The test split is not scored."""
-    transfer = application_run(run.data)
-    train_all(transfer, catalog)
-    return describe_transfer(transfer, catalog)
-
-
-def describe_transfer(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
-    """ROC AUC and specificity at 0.5 on validation and every altered copy: index change, mean over seeds."""
-    (config,) = run.models
-    changes = build_changes(run, catalog, config.image_size)
-    rows = [row for seed in run.seeds_of(config) for row in measure_changes(load_trained(run, config, seed), changes)]
-    table = pd.DataFrame(rows).pivot_table(index="change", columns="metric", values="value", sort=False)
-    return table[["roc_auc", "sensitivity", "specificity"]].round(4)

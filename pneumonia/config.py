@@ -17,7 +17,6 @@ LATER_OPTIONS = (
     "pretrained",
     "half_precision",
     "average_weights",
-    "growing",
 )  # of ModelConfig; off by default
 CLAIMED_ACCURACY = 0.91  # "91 % accuracy with a ___ recall": the claim of the work this follows
 
@@ -47,24 +46,11 @@ class ModelConfig:
     pretrained: bool = False  # begin with weights learned on ImageNet instead of random ones
     half_precision: bool = False  # round the weights to 11 significant bits: the file is half as large
     average_weights: bool = False  # keep the moving average of the weights over the last steps (Polyak)
-    growing: tuple[int, ...] = ()  # smaller sides to begin with, each for as many epochs as image_size in the end
     seeds: tuple[int, ...] = ()  # instead of the seeds of the run
-
-    def __post_init__(self):
-        if self.growing and (self.average_weights or self.builder == "build_basic_cnn"):
-            raise PneumoniaError(
-                f"{self.name}: growing pictures need a network with global pooling and without average_weights"
-            )
 
     @property
     def is_cnn(self) -> bool:
         return self.epochs > 0
-
-    @property
-    def stages(self) -> list[tuple[int, int]]:
-        """(side of the picture, epochs when it ends) of equal parts of the training; a single one unless `growing`."""
-        sides = (*self.growing, self.image_size)
-        return [(side, round(self.epochs * part / len(sides))) for part, side in enumerate(sides, start=1)]
 
     def hash(self) -> str:
         """Twelve hex digits that change whenever the training would."""
@@ -215,16 +201,6 @@ ABLATION = (
 def ablation_run(data: Path | None) -> Run:
     """The cures one at a time. Its weights stay in build/; what it measures goes into results/ablation.csv."""
     return Run("ablation", data, home=ROOT / "build" / "ablation", cache=ROOT / "build" / "cache", models=ABLATION)
-
-
-APPLICATION = replace(
-    MODEL_SERIES[-1], name="mobilenet_v2", title="MobileNetV2 of keras.applications", builder="build_mobilenet_v2"
-)
-
-
-def application_run(data: Path | None) -> Run:
-    """The transfer row through keras.applications, outside the committed series; everything stays in build/."""
-    return Run("transfer", data, ROOT / "build" / "transfer", ROOT / "build" / "cache", models=(APPLICATION,))
 
 
 def real_run(data: Path | None) -> Run:

@@ -93,25 +93,6 @@ def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
     }
 
 
-def tell_growing(results: Results, table: pd.DataFrame) -> Facts:
-    """cost.growing -> how much faster a whole training is with small pictures first, and what validation says of it."""
-    rows = table[table["benchmark"] == "training to the end"].set_index(["variant", "metric"])
-    if rows.empty:
-        return {
-            "cost.growing": "What small pictures first would save was not measured (`python -m bench --only growing`)."
-        }
-    seeds, fixed, growing = rows["runs"].iloc[0], rows.loc["one size", "median"], rows.loc["growing pictures"]
-    told = [
-        f"{growing.loc[metric, 'median']:.3f} instead of {fixed[metric]:.3f} on {place}"
-        for metric, place in (("ROC AUC, validation", "validation"), ("ROC AUC, exchange twin", "its exchange twin"))
-    ]
-    return {
-        "cost.growing": f"The final recipe with smaller pictures first (64 and 96 px, the full side for the last fifth "
-        f"of the epochs) trains {times(growing.loc['throughput', 'ratio'])} times as many radiographs a second; ROC "
-        f"AUC (median of {seeds} seeds) is {join_words(told)}. The committed weights do without."
-    }
-
-
 def tell_backends(results: Results, table: pd.DataFrame) -> Facts:
     """cost.backends -> radiographs a second of training under every backend that was measured, the default first."""
     rows = table[table["benchmark"] == "training"].set_index(["metric", "variant"])

@@ -128,13 +128,10 @@ class RadiographGenerator(keras.utils.PyDataset):
 
 
 def build_generators(
-    run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0, side: int | None = None
+    run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0
 ) -> dict[str, RadiographGenerator]:
-    """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are).
-
-    Args: side: of the picture in pixels; None: image_size.
-    """
-    used, pixels = select_used(catalog), load_pixels(run, catalog, side or config.image_size)
+    """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are)."""
+    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
     generators = {}
     for split in ("train_fit", "validation", "test"):
         rows = np.flatnonzero(used["split"] == split)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .corruptions import SEVERITIES
-from .cost_facts import tell_archive, tell_backends, tell_goal, tell_growing, tell_growth
+from .cost_facts import tell_archive, tell_backends, tell_goal, tell_growth
 from .decision import find_useful_range
 from .learning_curve import extrapolate, is_undetermined
 from .reading_facts import tell_agreement, tell_heatmaps
@@ -34,7 +34,6 @@ SENTENCES = {  # key -> table
     "cost.archive": "predict_bench",
     "cost.growth": "pareto",
     "cost.goal": "bench",
-    "cost.growing": "bench",
     "cost.backends": "bench",
 }
 RESAMPLING_LIMIT = 1.0  # points of accuracy that the way of resampling may move
@@ -56,7 +55,6 @@ def measured_facts(results: Results) -> Facts:
         ("predict_bench", tell_agreement),
         ("predict_bench", tell_archive),
         ("bench", tell_goal),
-        ("bench", tell_growing),
         ("bench", tell_backends),
     )
     facts = {

@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .applications import build_mobilenet_v2, load_application_weights
 from .config import ModelConfig, PneumoniaError
 from .transfer import build_efficientnet_lite0, load_imagenet_weights
 
@@ -118,11 +117,10 @@ BUILDERS = {
     builder.__name__: builder
     for builder in (
         *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
-        *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0, build_mobilenet_v2),
+        *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
         *(build_half_cnn, build_wide_cnn),
     )
 }
 PRETRAINED = {  # builder -> what fills it with ImageNet weights, or says why it cannot
     "build_efficientnet_lite0": load_imagenet_weights,
-    "build_mobilenet_v2": load_application_weights,
 }

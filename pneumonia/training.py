@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -149,38 +148,37 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
     recorder = EpochRecorder(config, seed, header.get("history", []), progress)
     recorder.save = lambda history: save_checkpoint(checkpoint, model, identity | {"history": history})
-    for side, last in config.stages:
-        if len(recorder.history) < last:
-            fit_stage(model, build_generators(run, catalog, config, seed, side), last, recorder)
+    if len(recorder.history) < config.epochs:
+        fit_epochs(model, build_generators(run, catalog, config, seed), recorder)
     totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
     return model, recorder.history, totals
 
 
 def begin_model(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
-    """The network of a configuration before its first step; one that grows takes pictures of any side."""
+    """The network of a configuration before its first step."""
     keras.utils.set_random_seed(seed)
-    model = build_model(replace(config, image_size=None) if config.growing else config)
+    model = build_model(config)
     if config.pretrained:
         PRETRAINED[config.builder](model, run.cache)
     images = int((select_used(catalog)["split"] == "train_fit").sum())
     return compile_model(model, config, steps=math.ceil(images / config.batch_size) * config.epochs)
 
 
-def fit_stage(model: keras.Model, generators: dict, last: int, recorder: EpochRecorder) -> None:
-    """Fit until `last` epochs are done. Raises: PneumoniaError when the loss is not a number any more."""
+def fit_epochs(model: keras.Model, generators: dict, recorder: EpochRecorder) -> None:
+    """Fit the epochs that are left. Raises: PneumoniaError when the loss is not a number any more."""
     config, train = recorder.config, generators["train_fit"]
     recorder.set_epoch = train.set_epoch
     model.fit(
         train,
         validation_data=generators["validation"],
         initial_epoch=len(recorder.history),
-        epochs=last,
+        epochs=config.epochs,
         class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
         callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
         shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
         verbose=0,
     )
-    if len(recorder.history) < last:
+    if len(recorder.history) < config.epochs:
         where = f"{config.name} seed {recorder.seed}, epoch {len(recorder.history) + 1}"
         raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in config.py")
 

@@ -19,7 +19,6 @@ from tiny import names_of, write_tree
 
 from bench.cost import TestCurve, build_peer, cost_to_reach
 from bench.files import enlarge_files, link_files
-from bench.growing import measure_growing
 from bench.inputs import READERS, read_everything
 from bench.measure import COLUMNS, Variant, compare, summarise
 from bench.training import count_flops, list_variants, train
@@ -163,8 +162,3 @@ def test_quick_bench_runs_and_gives_what_the_figure_needs():
 def test_every_variant_names_the_backend_that_its_row_says():
     for variant in list_variants(MODEL_SERIES[0], 8):
         assert variant.environment["KERAS_BACKEND"] == variant.name.split(",")[0]
-
-
-def test_pictures_that_are_small_already_cannot_grow(tmp_path):
-    with pytest.raises(PneumoniaError, match="sees 64 px, no more than 96"):
-        measure_growing(None, None, next(each for each in MODEL_SERIES if each.name == "basic_cnn"), tmp_path, print)

@@ -38,19 +38,12 @@ CHANGED = {
     "pretrained": not CONFIG.pretrained,
     "half_precision": not CONFIG.half_precision,
     "average_weights": not CONFIG.average_weights,
-    "growing": (64,),
 }
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(ModelConfig) if field.name not in ("title", "seeds")])
 def test_every_field_that_training_hangs_on_changes_the_hash(field):
     assert replace(CONFIG, **{field: CHANGED[field]}).hash() != CONFIG.hash()
-
-
-@pytest.mark.parametrize("options", [{"average_weights": True}, {"builder": "build_basic_cnn"}])
-def test_what_cannot_grow_is_refused(options):
-    with pytest.raises(PneumoniaError, match="growing pictures need"):
-        replace(CONFIG, growing=(64,), **options)
 
 
 def test_title_and_number_of_seeds_do_not_change_the_hash():

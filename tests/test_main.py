@@ -10,7 +10,7 @@ from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
 
 STEPS = (
-    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "figures", "report"),
     *("robustness", "masking", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "notebook"),
 )

@@ -9,7 +9,7 @@ from measured import make_bench, make_learning_curve, make_masking, make_pareto,
 
 from bench.measure import COLUMNS
 from pneumonia.config import ROOT, simulated_run
-from pneumonia.cost_facts import tabulate_pipeline, tell_backends, tell_goal, tell_growing
+from pneumonia.cost_facts import tabulate_pipeline, tell_backends, tell_goal
 from pneumonia.measured_facts import SENTENCES, measured_facts
 from pneumonia.results import Results
 
@@ -169,18 +169,6 @@ def test_backends_are_told_beside_the_default():
     text = tell_backends(None, make_bench())["cost.backends"]
     assert f"The default, tensorflow in float32, trains on {speed.loc['tensorflow', 'median']:.0f} radiographs" in text
     assert f"{speed.loc['jax', 'ratio']:.2g} times with jax" in text
-
-
-def test_small_pictures_first_are_told_with_what_they_cost():
-    rows = [
-        ("training to the end", name, metric, value, "", 3, "", ratio)
-        for name, values in (("one size", (300.0, 0.992, 0.985)), ("growing pictures", (630.0, 0.991, 0.980)))
-        for metric, value in zip(("throughput", "ROC AUC, validation", "ROC AUC, exchange twin"), values, strict=True)
-        for ratio in [2.1 if name.startswith("growing") else np.nan]
-    ]
-    text = tell_growing(None, pd.DataFrame(rows, columns=COLUMNS))["cost.growing"]
-    assert "2.1 times" in text and "0.991 instead of 0.992 on validation and 0.980 instead of 0.985 on its" in text
-    assert "not measured" in tell_growing(None, make_bench())["cost.growing"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pneumonia.config import ROOT
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64"))
 STEPS = (
-    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "transfer", "figures", "report"),
+    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "figures", "report"),
     *("robustness", "masking", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "notebook"),
 )

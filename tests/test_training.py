@@ -307,29 +307,6 @@ def test_changed_number_of_epochs_starts_over_and_not_from_the_old_checkpoint(br
     assert "epoch  1/1" in lines[0]
 
 
-# --- small pictures first -----------------------------------------------------------------------------------------
-
-
-def test_stages_are_equal_parts_of_the_epochs():
-    config = replace(tiny_run(None, ROOT, ("deep_cnn",)).models[0], epochs=30, image_size=128, growing=(64, 64, 96))
-    assert config.stages == [(64, 8), (64, 15), (96, 22), (128, 30)]
-    assert replace(config, growing=()).stages == [(128, 30)]
-    assert replace(config, growing=()).hash() != config.hash()
-
-
-def test_a_network_that_grows_goes_on_where_it_was_killed(clean_tree, tmp_path, catalog):
-    """At the border of two sizes, where another generator takes over."""
-    options = {"epochs": 2, "growing": (32,), "image_size": 48, "augmentations": ("flip",)}
-    peace, war = (tiny_run(clean_tree, tmp_path / name, ("deep_cnn",), **options) for name in ("peace", "war"))
-    (whole,) = train_all(peace, catalog, say=silent)
-    with pytest.raises(KeyboardInterrupt):
-        train_all(war, catalog, say=kill_at("epoch  1/2"))
-    (continued,) = train_all(war, catalog, say=silent)
-    assert whole["weights_hash"] == continued["weights_hash"] and len(whole["history"]) == 2
-    for side in (32, 48, 64):
-        assert load_trained(peace, peace.models[0], 0).predict(np.zeros((1, side, side, 1)), verbose=0).shape == (1, 1)
-
-
 # --- what goes wrong ----------------------------------------------------------------------------------------------
 
 
