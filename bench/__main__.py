@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def bench(options: argparse.Namespace) -> None:
     """Measure the sections asked for; those measured before stay in the table."""
-    from pneumonia.runs import open_run
+    from pneumonia.pipeline import open_run
 
     run = open_run("simulated" if options.simulated else "auto")
     folder = run.home / "build" / "bench" if not run.is_simulated else run.home / "bench"
@@ -57,8 +57,8 @@ def bench(options: argparse.Namespace) -> None:
 
 def keep(run: Run, table: pd.DataFrame) -> None:
     """Put the rows of these benchmarks into results/bench.csv, and draw it."""
-    from pneumonia.catalog import hash_catalog
-    from pneumonia.figures import draw_figure
+    from pneumonia.data.catalog import hash_catalog
+    from pneumonia.report.gallery import draw_figure
     from pneumonia.results import is_current, load_results, read_run_record, read_table, write_measured
 
     if is_current(run, read_run_record(run), "bench"):
@@ -81,7 +81,7 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
 
         return measure_cost(run, folder, print, epochs=1 if options.quick else None)
     if name == "cluster":
-        from pneumonia.catalog import find_root
+        from pneumonia.data.catalog import find_root
 
         from .cluster import list_variants
 
@@ -95,7 +95,7 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
 
 def measure_inputs(run: Run, size: int, folder: Path, options: argparse.Namespace) -> pd.DataFrame:
     """Readers on the radiographs at hand and on original-sized ones; opening the cache of the whole archive."""
-    from pneumonia.catalog import build_catalog, find_root
+    from pneumonia.data.catalog import build_catalog, find_root
     from pneumonia.results import read_table
 
     from . import inputs

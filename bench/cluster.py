@@ -7,8 +7,8 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from pneumonia.catalog import iterate_files
 from pneumonia.config import PneumoniaError
+from pneumonia.data.catalog import iterate_files
 
 from .measure import Measured, Variant
 
@@ -29,7 +29,7 @@ def read_archive(data: Path, count: int, nodes: int) -> Measured:
     """Radiographs a second from the command on: starting the actors is a part of it, starting Ray is not."""
     from ray.cluster_utils import Cluster
 
-    from pneumonia.cluster_predict import predict_archive
+    from pneumonia.inference.cluster import predict_archive
 
     found = [file for split, _, file in iterate_files(data) if split == "train"]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -18,15 +18,18 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from pneumonia.calibration import calibrate
-from pneumonia.catalog import select_used
-from pneumonia.config import CLAIMED_ACCURACY, ModelConfig, Run, real_run
-from pneumonia.generators import build_generators, compute_class_weights, load_pixels, predict_pixels
-from pneumonia.models import build_model
-from pneumonia.pareto import pareto_run
-from pneumonia.records import hash_weights
+from pneumonia.config import CLAIMED_ACCURACY, ModelConfig, Run
+from pneumonia.data.catalog import select_used
+from pneumonia.data.generators import build_generators, compute_class_weights
+from pneumonia.data.pixels import load_pixels
+from pneumonia.models.architectures import build_model
+from pneumonia.models.calibration import calibrate
+from pneumonia.models.prediction import predict_pixels
+from pneumonia.models.training import compile_model
+from pneumonia.models.weights import hash_weights
 from pneumonia.results import read_table, record_test_look
-from pneumonia.training import compile_model
+from pneumonia.series import real_run
+from pneumonia.studies.pareto import pareto_run
 
 from .measure import open_worker, summarise
 

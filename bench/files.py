@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pneumonia.catalog import iterate_files
 from pneumonia.config import PneumoniaError
+from pneumonia.data.catalog import iterate_files
 
 ORIGINAL_SIZE = (1328, 968)  # pixels: the middle of the 1,566 original train files that were measured, about
 

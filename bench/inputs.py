@@ -11,9 +11,11 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from pneumonia.catalog import audit_files, iterate_files, select_used
-from pneumonia.config import Run, real_run
-from pneumonia.generators import RadiographGenerator, load_pixels, store_pixels
+from pneumonia.config import Run
+from pneumonia.data.catalog import audit_files, iterate_files, select_used
+from pneumonia.data.generators import RadiographGenerator
+from pneumonia.data.pixels import load_pixels, store_pixels
+from pneumonia.series import real_run
 
 from .measure import Measured, Meter, Variant, peak_memory
 

@@ -25,11 +25,11 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pneumonia.config import real_run  # noqa: E402
-from pneumonia.final_model import FinalModel  # noqa: E402
-from pneumonia.radiograph import read_radiograph  # noqa: E402
+from pneumonia.data.radiograph import read_radiograph  # noqa: E402
+from pneumonia.inference.final_model import FinalModel  # noqa: E402
+from pneumonia.pipeline import find_radiographs, open_simulated  # noqa: E402
 from pneumonia.results import is_current, read_run_record, read_table, write_measured  # noqa: E402
-from pneumonia.runs import find_radiographs, open_simulated  # noqa: E402
+from pneumonia.series import real_run  # noqa: E402
 
 COLUMNS = ["benchmark", "variant", "metric", "median", "unit", "runs", "versus", "ratio"]
 KERAS, ONNX, PREDICT = "keras.Model.predict", "ONNX Runtime", "python -m pneumonia predict"
@@ -37,9 +37,9 @@ KERAS_MODELS = f"""
 import json, sys, time
 import numpy as np
 sys.path.insert(0, {str(ROOT)!r})
-from pneumonia.config import real_run
-from pneumonia.radiograph import read_radiograph
-from pneumonia.records import load_trained
+from pneumonia.series import real_run
+from pneumonia.data.radiograph import read_radiograph
+from pneumonia.models.weights import load_trained
 from pathlib import Path
 run = real_run(None)
 name = json.loads((run.models_dir / "final.json").read_text())["model"]
@@ -63,7 +63,7 @@ MANY_BY_ONNX = f"""
 import json, sys, time
 import numpy as np
 sys.path.insert(0, {str(ROOT)!r})
-from pneumonia.final_model import FinalModel
+from pneumonia.inference.final_model import FinalModel
 model = FinalModel()
 predict = lambda images: model.score(images)["probability"]
 {MEASURE}"""

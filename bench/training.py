@@ -87,9 +87,9 @@ def _build(config: ModelConfig, images: int, jit: bool, policy: str) -> tuple:
     if "network" not in _KEPT:
         import keras
 
-        from pneumonia.generators import RadiographGenerator
-        from pneumonia.models import build_model
-        from pneumonia.training import compile_model
+        from pneumonia.data.generators import RadiographGenerator
+        from pneumonia.models.architectures import build_model
+        from pneumonia.models.training import compile_model
 
         keras.config.set_dtype_policy(policy)
         rng = np.random.default_rng(0)

@@ -105,32 +105,32 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_for(options: argparse.Namespace, otherwise: str = "real") -> Run:
-    from .runs import open_run
+    from .pipeline import open_run
 
     return open_run("simulated" if options.simulated else otherwise)
 
 
 def run_download(options: argparse.Namespace) -> None:
-    from .download import download
-    from .runs import DEFAULT_DATA
+    from .data.download import download
+    from .pipeline import DEFAULT_DATA
 
     target = options.target or DEFAULT_DATA
     print(f"radiographs are in {download(options.source, target)}")
 
 
 def run_catalog(options: argparse.Namespace) -> None:
-    from .catalog import summarise
-    from .steps import make_catalog
+    from .data.catalog import summarise
+    from .pipeline import make_catalog
 
     print(summarise(make_catalog(open_for(options))).to_string())
 
 
 def run_train(options: argparse.Namespace) -> None:
-    from .steps import make_catalog, make_models
+    from .pipeline import make_catalog, make_models
 
     run, choice = open_for(options), {}
     if options.cluster:
-        from .cluster import train_on_cluster
+        from .models.cluster import train_on_cluster
 
         choice = {"train": partial(train_on_cluster, address=options.cluster)}
     make_models(run, make_catalog(run), options.retrain, **choice)
@@ -141,7 +141,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         return evaluate_folder(options)
     if options.out:
         raise PneumoniaError("--out is for the report on --folder; name the folder too")
-    from .steps import make_catalog, make_metrics, make_models, make_predictions
+    from .pipeline import make_catalog, make_metrics, make_models, make_predictions
 
     run = open_for(options)
     catalog = make_catalog(run)
@@ -153,8 +153,8 @@ def evaluate_folder(options: argparse.Namespace) -> None:
     """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
     from dataclasses import replace
 
-    from .external_report import report_folder
-    from .runs import find_radiographs
+    from .pipeline import find_radiographs
+    from .studies.external import report_folder
 
     run = open_for(options, otherwise="results")
     run = run if run.is_simulated else replace(run, data=find_radiographs())
@@ -163,22 +163,22 @@ def evaluate_folder(options: argparse.Namespace) -> None:
 
 
 def run_attribute(options: argparse.Namespace) -> None:
-    from .steps import make_attribution, make_catalog
+    from .pipeline import make_attribution, make_catalog
 
     run = open_for(options)
     make_attribution(run, make_catalog(run), options.encoding_swap)
 
 
 def run_ablation(options: argparse.Namespace) -> None:
-    from .ablation import make_ablation
-    from .steps import make_catalog
+    from .pipeline import make_catalog
+    from .studies.ablation import make_ablation
 
     run = open_for(options)
     make_ablation(run, make_catalog(run), options.encoding_swap)
 
 
 def run_figures(options: argparse.Namespace) -> None:
-    from .figures import draw_all
+    from .report.gallery import draw_all
     from .results import load_results
 
     draw_all(load_results(open_for(options)))
@@ -186,10 +186,10 @@ def run_figures(options: argparse.Namespace) -> None:
 
 def run_report(options: argparse.Namespace) -> None:
     """Everything that follows from predictions.csv; figures that show radiographs are left as they are."""
-    from .figures import draw_all
-    from .report import write_reports
+    from .pipeline import make_metrics
+    from .report.gallery import draw_all
+    from .report.pages import write_reports
     from .results import load_results
-    from .steps import make_metrics
 
     run = open_for(options, otherwise="results")
     make_metrics(run)
@@ -199,28 +199,28 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def run_measurement(options: argparse.Namespace) -> None:
-    from .steps import make_measurement
+    from .studies.study import make_measurement
 
     table = make_measurement(open_for(options), options.table, options.seeds)
     print(f"results/{options.table}.csv: {len(table)} rows")
 
 
 def run_study(options: argparse.Namespace) -> None:
-    from .steps import make_study
+    from .studies.study import make_study
 
     table = make_study(open_for(options), options.table)
     print(f"results/{options.table}.csv: {len(table)} rows")
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    from .predict_command import predict
+    from .inference.command import predict
 
     return predict(options)
 
 
 def run_export(options: argparse.Namespace) -> None:
     """Also measures what the limits and the heatmaps of the exported model are worth."""
-    from .heatmap_checks import measure_export
+    from .pipeline import measure_export
     from .results import load_results
 
     print(measure_export(load_results(open_for(options))))
@@ -228,8 +228,8 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_notebook(options: argparse.Namespace) -> None:
     """Trains first, where progress can be seen: a notebook shows a cell's output only at its end."""
-    from .notebook import execute_notebook
-    from .steps import make_catalog, make_models
+    from .pipeline import make_catalog, make_models
+    from .report.notebook import execute_notebook
 
     run = open_for(options, otherwise="auto")
     make_models(run, make_catalog(run))

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from .catalog import hash_catalog
-from .config import ABLATION, PneumoniaError, Run, short_hash
-from .records import describe_device, installed_versions, load_record, save_atomically
+from .config import ModelConfig, PneumoniaError, Run, short_hash
+from .data.catalog import hash_catalog
+from .evaluation.scores import load_scores
+from .records import installed_versions, load_record, save_atomically
+from .series import ABLATION
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
@@ -105,7 +107,7 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(text, ""))
 
 
-def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict]) -> None:
+def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], device: str) -> None:
     """Write run.json: what was scored, with what settings, on what. The final model is named by `name_final_model`.
 
     Args: records: the training records of all members that were scored.
@@ -123,7 +125,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict]) -> No
         "training_wall_seconds": round(wall, 1),
         "training_cpu_seconds": round(cpu, 1),
         "training_device": ", ".join(sorted({record["device"] for record in records})),
-        "scoring_device": describe_device(),
+        "scoring_device": device,
         "versions": installed_versions(),
         "measured": _read_measured(run),
     }
@@ -225,3 +227,42 @@ def record_test_look(run: Run, records: list[dict], why: str, once: bool = True)
         "why": why,
     }
     write_table(run, "test_looks", pd.concat([looks, pd.DataFrame([look])], ignore_index=True))
+
+
+ENSEMBLE_COLUMNS = ["split", "path", "patient_id", "label", "y_prob"]
+
+
+def cnns(run: Run) -> list[ModelConfig]:
+    return [config for config in run.models if config.is_cnn]
+
+
+def title_of(results: Results, model: str) -> str:
+    return results.run.model(model).title
+
+
+def twin_splits(results: Results) -> list[str]:
+    """The names of the stress copies of validation, as they first appear."""
+    return [str(split) for split in results.predictions["split"].unique() if str(split).startswith("validation_")]
+
+
+def compute_ensemble(results: Results, model: str, split: str) -> pd.DataFrame:
+    """Mean probability over the seeds of a model on one split, or on "twins": all stress copies together.
+
+    Returns: a frame (split, path, patient_id, label, y_prob) in order of split and path.
+    """
+    names = twin_splits(results) if split == "twins" else [split]
+    predictions = results.predictions
+    rows = predictions[(predictions["model"] == model) & predictions["split"].isin(names)]
+    frames = [
+        pd.DataFrame(
+            {
+                "split": name,
+                "path": scores.paths,
+                "patient_id": scores.patient_ids,
+                "label": scores.y_true,
+                "y_prob": scores.ensemble,
+            }
+        )
+        for name, scores in (load_scores(rows, model).items() if len(rows) else ())
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=ENSEMBLE_COLUMNS)

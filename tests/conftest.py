@@ -34,7 +34,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from pneumonia.simulate import MARKER, simulate_radiograph, write_simulated_tree  # noqa: E402
+from pneumonia.data.simulate import (
+    MARKER,
+    simulate_radiograph,
+    write_simulated_tree,  # noqa: E402
+)
 
 CLEAN_COUNTS = {
     ("train", "NORMAL"): 10,

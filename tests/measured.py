@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import summarise
-from pneumonia.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.config import KINDS, Run
-from pneumonia.corruptions import CORRUPTIONS, SEVERITIES
-from pneumonia.decision import compute_decision_curve, compute_per_1000
-from pneumonia.figures.bench import READERS
-from pneumonia.learning_curve import COLUMNS as CURVE_COLUMNS
-from pneumonia.learning_curve import power_law
-from pneumonia.masking import MASKS
-from pneumonia.pareto import COLUMNS as PARETO_COLUMNS
-from pneumonia.pareto import GRID, METRICS, WIDTHS
-from pneumonia.published_comparison import compare_published, compute_power
-from pneumonia.robustness import ALL, CLEAN, RESAMPLING
-from pneumonia.subgroups import compute_subgroups
-from pneumonia.three_class import COLUMNS as THREE_COLUMNS
+from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
+from pneumonia.studies.decision import compute_decision_curve, compute_per_1000
+from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
+from pneumonia.studies.learning_curve import power_law
+from pneumonia.studies.masking import MASKS
+from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
+from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
+from pneumonia.studies.published import compare_published, compute_power
+from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
+from pneumonia.studies.speed import READERS
+from pneumonia.studies.subgroups import compute_subgroups
+from pneumonia.studies.three_class import COLUMNS as THREE_COLUMNS
+from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 
 LAW = (0.02, 0.2, 0.6)
 

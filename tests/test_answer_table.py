@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pneumonia.answer_table import COLUMNS, SETTINGS, AnswerTable, find_end
-from pneumonia.answers import Answer
 from pneumonia.config import PneumoniaError
+from pneumonia.inference.reader import Answer
+from pneumonia.inference.table import COLUMNS, SETTINGS, AnswerTable, find_end
 
 TOLD = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "net 1.0", "abc"), strict=True))
 PATHS = ['a,"b"', "line\nbreak\n", '"', "plain.jpeg", "é 🫁", "\udcff.png", "x\r\ny", " "]

@@ -10,10 +10,10 @@ import pytest
 from dicom_files import SECRETS, make_dicom
 from PIL import Image
 
-from pneumonia.answers import ATYPICAL, Reader
 from pneumonia.config import PneumoniaError
-from pneumonia.final_model import FinalModel
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.inference.final_model import FinalModel
+from pneumonia.inference.reader import ATYPICAL, Reader
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,15 @@ import pytest
 from dicom_files import SECRETS, make_dicom
 from PIL import Image
 
-from pneumonia import app
-from pneumonia.answer_table import COLUMNS
-from pneumonia.answers import Reader
-from pneumonia.app import MAX_FILES, MAX_MEGABYTES, SECONDS, Desk
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.final_model import FinalModel, rebase
-from pneumonia.page import RATES, predictive_values, read_rates, settle, show_answer, show_prevalence, show_scale
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.evaluation.probability import predictive_values
+from pneumonia.inference import app
+from pneumonia.inference.app import MAX_FILES, MAX_MEGABYTES, SECONDS, Desk
+from pneumonia.inference.final_model import FinalModel, rebase
+from pneumonia.inference.page import RATES, read_rates, settle, show_answer, show_prevalence, show_scale
+from pneumonia.inference.reader import Reader
+from pneumonia.inference.table import COLUMNS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCREENSHOT_BYTES = 150_000

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tiny import CNN, train_once
 
-from pneumonia.ablation import score_test
-from pneumonia.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
 from pneumonia.config import PneumoniaError
-from pneumonia.metrics import roc_auc
-from pneumonia.prediction import predict_all
-from pneumonia.records import load_trained
-from pneumonia.twins import ALL_TWINS
+from pneumonia.evaluation.metrics import roc_auc
+from pneumonia.models.prediction import predict_all
+from pneumonia.models.weights import load_trained
+from pneumonia.studies.ablation import score_test
+from pneumonia.studies.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
+from pneumonia.transforms.stress_copies import ALL_TWINS
 
 
 @pytest.fixture(scope="module")

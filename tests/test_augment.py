@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import CHEST_LABELS
 
-from pneumonia.augment import AUGMENTATIONS, EXCHANGES, augment_batch
 from pneumonia.config import PneumoniaError
-from pneumonia.operations import exchange_aspect
+from pneumonia.transforms.augmentations import AUGMENTATIONS, EXCHANGES, augment_batch
+from pneumonia.transforms.operations import exchange_aspect
 
 SIZES = (16, 64, 128)
 NAMES = (*EXCHANGES, *AUGMENTATIONS)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
-from pneumonia.radiograph import Decoded, decode, read_bytes
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.data.radiograph import Decoded, decode, read_bytes
+from pneumonia.data.simulate import simulate_radiograph
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # decoders remark on what was done to the files
 CHEST = simulate_radiograph("bacteria", np.random.default_rng(3), 48)

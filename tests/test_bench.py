@@ -22,8 +22,9 @@ from bench.files import enlarge_files, link_files
 from bench.inputs import READERS, read_everything
 from bench.measure import COLUMNS, Variant, compare, summarise
 from bench.training import count_flops, list_variants, train
-from pneumonia.config import MODEL_SERIES, ROOT, PneumoniaError
-from pneumonia.figures.bench import draw_bench
+from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.series import MODEL_SERIES
+from pneumonia.studies.speed import draw_bench
 
 # --- one table from many runs -------------------------------------------------------------------------------------
 

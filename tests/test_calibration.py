@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from tiny import CNN, tiny_run
 
-from pneumonia.calibration import calibrate, fit_platt, rescale_last_layer, to_logit
-from pneumonia.catalog import build_catalog, select_used
-from pneumonia.config import MODEL_SERIES
-from pneumonia.generators import load_pixels, predict_pixels
-from pneumonia.metrics import roc_auc, threshold_metrics
-from pneumonia.models import build_model
-from pneumonia.training import train_all
-from pneumonia.twins import build_twins
+from pneumonia.data.catalog import build_catalog, select_used
+from pneumonia.data.pixels import load_pixels
+from pneumonia.evaluation.metrics import roc_auc, threshold_metrics
+from pneumonia.evaluation.probability import to_logit
+from pneumonia.models.architectures import build_model
+from pneumonia.models.calibration import calibrate, fit_platt, rescale_last_layer
+from pneumonia.models.prediction import predict_pixels
+from pneumonia.models.training import train_all
+from pneumonia.series import MODEL_SERIES
+from pneumonia.transforms.stress_copies import build_twins
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:

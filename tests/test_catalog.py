@@ -22,17 +22,17 @@ from conftest import (
 )
 from tiny import names_of, tiny_run, write_tree
 
-from pneumonia.catalog import (
+from pneumonia.config import KINDS, PneumoniaError
+from pneumonia.data.catalog import (
     COLUMNS,
     build_catalog,
+    count_shared_bare_numbers,
     hash_catalog,
     mark_duplicates,
     parse_name,
     select_used,
     summarise,
 )
-from pneumonia.config import KINDS, PneumoniaError
-from pneumonia.splits import count_shared_bare_numbers
 
 CLUTTER = (
     "__MACOSX/train/NORMAL/._a.jpeg",

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumonia import outliers
 from pneumonia.config import ROOT
-from pneumonia.heatmap_checks import check_agreement, check_pointing, correlate, plant_opacities
-from pneumonia.outliers import CORRUPTIONS, draw_outliers
+from pneumonia.studies import outliers
+from pneumonia.studies.heatmap_checks import check_agreement, check_pointing, correlate, plant_opacities
+from pneumonia.studies.outliers import CORRUPTIONS, draw_outliers
 
 
 def test_pointing_counts_peaks_within_the_opacity():

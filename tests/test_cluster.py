@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from tiny import CNN, tiny_run, train_once
 
-from pneumonia import cluster, ray_cluster
+from pneumonia import ray_cluster
 from pneumonia.config import PneumoniaError, Run
-from pneumonia.records import load_record, load_trained
-from pneumonia.training import train_all
+from pneumonia.models import cluster
+from pneumonia.models.training import train_all
+from pneumonia.models.weights import load_trained
+from pneumonia.records import load_record
 
 SEEDS = (0, 1)
 TOLERANCE = 1e-6

@@ -17,7 +17,7 @@ from PIL import Image
 from pneumonia import __main__ as cli
 from pneumonia import ray_cluster
 from pneumonia.config import ROOT
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.data.simulate import simulate_radiograph
 
 COUNT = 60
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
 def small(monkeypatch):
     """Blocks and parts so small that there are many."""
     pytest.importorskip("ray.data", reason="needs Ray: pip install -r requirements-cluster.txt")
-    from pneumonia import cluster_predict
+    from pneumonia.inference import cluster as cluster_predict
 
     monkeypatch.setattr(cluster_predict, "BLOCK_ROWS", 4)
     monkeypatch.setattr(cluster_predict, "PART_ROWS", 4)

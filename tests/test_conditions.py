@@ -9,14 +9,29 @@ import pandas as pd
 import pytest
 from tiny import CNN, train_once
 
-from pneumonia import conditions, robustness, steps
-from pneumonia.conditions import COLUMNS, Condition, Measured, measure_conditions, score_conditions, shrink_as_trained
+from pneumonia import pipeline as steps
 from pneumonia.config import PneumoniaError
-from pneumonia.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from pneumonia.masking import MASKS, hide, mask_area
-from pneumonia.metrics import threshold_metrics
+from pneumonia.evaluation.metrics import threshold_metrics
 from pneumonia.results import load_results, read_run_record, read_table, write_run_record
-from pneumonia.robustness import ALL, RESAMPLING, compute_corruption_errors, describe_resampling, find_worst, resample
+from pneumonia.studies import conditions, robustness
+from pneumonia.studies.conditions import (
+    COLUMNS,
+    Condition,
+    Measured,
+    measure_conditions,
+    score_conditions,
+    shrink_as_trained,
+)
+from pneumonia.studies.masking import MASKS, hide, mask_area
+from pneumonia.studies.robustness import (
+    ALL,
+    RESAMPLING,
+    compute_corruption_errors,
+    describe_resampling,
+    find_worst,
+    resample,
+)
+from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 DIGESTS = [f"{number:064x}"[::-1] for number in range(1, 13)]
 
@@ -168,7 +183,7 @@ def test_resampling_goes_to_the_size_of_the_model(chests):
 
 def test_a_measurement_is_one_look_and_is_not_made_twice(finished, monkeypatch):
     run, catalog = finished
-    monkeypatch.setattr("pneumonia.masking.MASKS", {"nothing": MASKS["nothing"], "lungs": MASKS["lungs"]})
+    monkeypatch.setattr("pneumonia.studies.masking.MASKS", {"nothing": MASKS["nothing"], "lungs": MASKS["lungs"]})
     looks = len(read_table(run, "test_looks"))
     table = steps.make_measurement(run, "masking", others=1, say=lambda line: None)
     assert list(table.columns) == COLUMNS and set(table["split"]) == {"validation", "test"}
@@ -186,7 +201,7 @@ def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
     record = read_run_record(run)
     try:
         members = [{"weights_hash": "other", "wall_seconds": 1.0, "cpu_seconds": 1.0, "device": "cpu"}]
-        write_run_record(run, catalog, members)
+        write_run_record(run, catalog, members, "a machine")
         changed = read_run_record(run)
         assert changed["measured"] == record["measured"], "a new scoring keeps what was measured"
         assert not steps.is_current(run, changed, "masking")

@@ -8,19 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.augment import AUGMENTATIONS, EXCHANGES
-from pneumonia.config import (
-    ABLATION,
-    MODEL_SERIES,
-    ROOT,
-    ModelConfig,
-    PneumoniaError,
-    ablation_run,
-    real_run,
-    short_hash,
-    simulated_run,
-)
-from pneumonia.models import BUILDERS
+from pneumonia.config import ROOT, ModelConfig, PneumoniaError, short_hash
+from pneumonia.models.architectures import BUILDERS
+from pneumonia.series import ABLATION, MODEL_SERIES, ablation_run, real_run, simulated_run
+from pneumonia.transforms.augmentations import AUGMENTATIONS, EXCHANGES
 
 CONFIG = MODEL_SERIES[-1]
 CHANGED = {

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import PneumoniaError
-from pneumonia.decision import (
+from pneumonia.evaluation.probability import rebase
+from pneumonia.studies.decision import (
     PREVALENCES,
     Prices,
     compute_decision_curve,
@@ -15,7 +16,6 @@ from pneumonia.decision import (
     find_useful_range,
     price_operating_points,
 )
-from pneumonia.operating import rebase
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [100, 150])

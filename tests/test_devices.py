@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.devices import VARIABLE, count_devices, data_parallel
+from pneumonia.models.training import VARIABLE, count_devices, data_parallel
 
 TRAIN = """
 import json, sys
@@ -19,11 +19,11 @@ import keras, numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pneumonia.config import MODEL_SERIES
-from pneumonia.devices import data_parallel
-from pneumonia.generators import RadiographGenerator
-from pneumonia.models import build_model
-from pneumonia.training import compile_model
+from pneumonia.series import MODEL_SERIES
+from pneumonia.models.training import data_parallel
+from pneumonia.data.generators import RadiographGenerator
+from pneumonia.models.architectures import build_model
+from pneumonia.models.training import compile_model
 from tiny import shrink
 config = shrink(next(each for each in MODEL_SERIES if each.name == "basic_cnn"))
 rng = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from pneumonia.config import PneumoniaError
-from pneumonia.dicom import Header, explain_header, read_dicom
-from pneumonia.radiograph import decode
+from pneumonia.data.dicom import Header, explain_header, read_dicom
+from pneumonia.data.radiograph import decode
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # pytest undoes the package's own silence
 RAMP = (np.linspace(10, 200, 80)[None, :] + np.linspace(0, 40, 60)[:, None]).round().astype(np.uint8)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import download as module
 from pneumonia.config import PneumoniaError
-from pneumonia.download import SOURCES, ResumingDownloader, Source, download, split_folders
+from pneumonia.data import download as module
+from pneumonia.data.download import SOURCES, ResumingDownloader, Source, download, split_folders
 
 TREE = {
     f"{split}/{name}/{name}-{number}.jpeg": bytes(range(256)) * 12

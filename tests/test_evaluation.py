@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from pneumonia.config import PneumoniaError
-from pneumonia.evaluation import (
+from pneumonia.evaluation.evaluate import (
     COMPARISON_COLUMNS,
     FINAL_MODEL_RULE,
     METRIC_COLUMNS,
@@ -19,7 +19,14 @@ from pneumonia.evaluation import (
     compare_models,
     compute_metrics,
 )
-from pneumonia.metrics import bootstrap_weights, choose_threshold, holm, percentile_interval, roc_auc, threshold_metrics
+from pneumonia.evaluation.metrics import (
+    bootstrap_weights,
+    choose_threshold,
+    percentile_interval,
+    roc_auc,
+    threshold_metrics,
+)
+from pneumonia.evaluation.significance import holm
 
 TWINS = ["validation_encoding", "validation_framing"]
 SPLITS = ["train_fit", "validation", *TWINS, "test"]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pneumonia.config import PneumoniaError, simulated_run
-from pneumonia.explain import compute_evidence, compute_gradcam, compute_occlusion, find_pooled_head, scale_maps
-from pneumonia.models import build_model
+from pneumonia.config import PneumoniaError
+from pneumonia.inference.heatmap import compute_occlusion
+from pneumonia.models.architectures import build_model
+from pneumonia.models.gradcam import compute_evidence, compute_gradcam, find_pooled_head, scale_maps
+from pneumonia.series import simulated_run
 
 SIDE = 32
 SPOT = (slice(20, 28), slice(4, 12))  # of a bright square, rows and columns

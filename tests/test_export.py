@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumonia import export
-from pneumonia.config import PneumoniaError, simulated_run
-from pneumonia.final_model import OUTPUTS, RECORD, FinalModel
-from pneumonia.metrics import apply_threshold
-from pneumonia.models import build_model
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.config import PneumoniaError
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.evaluation.metrics import apply_threshold
+from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
+from pneumonia.models import export
+from pneumonia.models.architectures import build_model
+from pneumonia.series import simulated_run
 
 SIZE = 64
 

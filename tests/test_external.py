@@ -12,11 +12,20 @@ import pytest
 from tiny import CNN, train_once
 
 from pneumonia import __main__ as cli
-from pneumonia import steps
+from pneumonia import pipeline as steps
 from pneumonia.config import CLASS_NAMES, PneumoniaError
-from pneumonia.external import evaluate_external, find_cases, tell_sites_apart, widen_intervals
-from pneumonia.external_report import describe_recalibration, name_report, write_external
-from pneumonia.recalibration import (
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.results import read_table
+from pneumonia.studies.external import (
+    describe_recalibration,
+    evaluate_external,
+    find_cases,
+    name_report,
+    tell_sites_apart,
+    widen_intervals,
+    write_external,
+)
+from pneumonia.studies.recalibration import (
     apply_shift,
     balanced_log_loss,
     draw_sample,
@@ -26,8 +35,6 @@ from pneumonia.recalibration import (
     measure_recalibration,
     measure_site_shift,
 )
-from pneumonia.results import read_table
-from pneumonia.simulate import simulate_radiograph
 
 RNG = np.random.default_rng(4)
 LABELS = np.repeat([0, 1], [300, 300])

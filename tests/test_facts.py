@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumonia.config import PneumoniaError, real_run, simulated_run
-from pneumonia.facts import build_facts, fill
+from pneumonia.config import PneumoniaError
+from pneumonia.evaluation.wording import compare, format_interval, format_p, join_words, percent
+from pneumonia.pipeline import make_metrics
+from pneumonia.report.facts import build_facts, fill
 from pneumonia.results import Results, load_results, write_run_record, write_table
-from pneumonia.steps import make_metrics
-from pneumonia.twins import ALL_TWINS
-from pneumonia.wording import compare, format_interval, format_p, join_words, percent
+from pneumonia.series import real_run, simulated_run
+from pneumonia.transforms.stress_copies import ALL_TWINS
 
 SKILL = {"majority": 0.0, "metadata_logistic": 0.3, "thumbnail_logistic": 1.2, "basic_cnn": 1.6}  # others: 2.2
 TRAINING_COLUMNS = ["model", "seed", "parameters", "epochs", "wall_seconds", "cpu_seconds"]
@@ -47,7 +48,7 @@ def make_results(
     ]
     write_table(run, "test_looks", pd.DataFrame(looks, columns=["when", "models", "weights_hash", "why"]))
     records = [dict(zip(TRAINING_COLUMNS, row, strict=True)) | {"weights_hash": ""} for row in trainings]
-    write_run_record(run, catalog, records)
+    write_run_record(run, catalog, records, "a machine")
     make_metrics(run)
     return load_results(run)
 

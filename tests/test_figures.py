@@ -17,30 +17,29 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
 from tiny import shrink
 
-from pneumonia.attribution import COLUMNS
-from pneumonia.catalog import build_catalog, select_used
-from pneumonia.config import ABLATION, ROOT, PneumoniaError, real_run, simulated_run
-from pneumonia.evaluation import compute_metrics
-from pneumonia.figures import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
-from pneumonia.figures.ablation import compute_ablation
-from pneumonia.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
-from pneumonia.figures.counts import compute_class_counts, compute_interval_width
-from pneumonia.figures.curves import compute_final_gaps, compute_learning_curves
-from pneumonia.figures.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
-from pneumonia.figures.probabilities import compute_reliability, compute_threshold_curve
-from pneumonia.figures.radiographs import compute_mean_images, pick_patients
-from pneumonia.figures.scores import compute_counts, compute_ensemble
-from pneumonia.figures.stress import MASK_TITLES, compute_heat, compute_masks
-from pneumonia.figures.studies import describe_next_point
-from pneumonia.figures.style import describe_change, model_colours, signed, use_style, wrap, write_png
-from pneumonia.figures.suspects import compute_suspects, describe_swap, find_culprit
-from pneumonia.generators import load_pixels
-from pneumonia.learning_curve import extrapolate
-from pneumonia.metrics import ece, threshold_metrics
-from pneumonia.models import build_model
+from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.data.catalog import build_catalog, select_used
+from pneumonia.data.pixels import load_pixels
+from pneumonia.evaluation.evaluate import compute_metrics
+from pneumonia.evaluation.metrics import compute_counts, ece, threshold_metrics
+from pneumonia.models.architectures import build_model
 from pneumonia.records import hash_file, record_path, weights_path
-from pneumonia.results import Results
-from pneumonia.twins import ALL_TWINS as TWINS
+from pneumonia.report.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
+from pneumonia.report.counts import compute_class_counts, compute_interval_width
+from pneumonia.report.curves import compute_final_gaps, compute_learning_curves
+from pneumonia.report.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.report.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
+from pneumonia.report.probabilities import compute_reliability, compute_threshold_curve
+from pneumonia.report.radiographs import compute_mean_images, pick_patients
+from pneumonia.results import Results, compute_ensemble
+from pneumonia.series import ABLATION, real_run, simulated_run
+from pneumonia.studies.ablation import compute_ablation
+from pneumonia.studies.attribution import COLUMNS, compute_suspects, describe_swap, find_culprit
+from pneumonia.studies.learning_curve import describe_next_point, extrapolate
+from pneumonia.studies.masking import MASK_TITLES, compute_masks
+from pneumonia.studies.robustness import compute_heat
+from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
+from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
@@ -136,7 +135,7 @@ def drawing(results) -> tuple[dict, dict]:
         return write_png(figure, path, limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pneumonia.figures.write_png", write_and_keep)
+        patch.setattr("pneumonia.report.gallery.write_png", write_and_keep)
         paths = draw_all(results)
     assert [path.stem for path in paths] == STEMS
     with use_style():

@@ -12,11 +12,13 @@ import sys
 import numpy as np
 import pytest
 
-from pneumonia.config import ROOT, PneumoniaError, real_run
-from pneumonia.final_model import OUTPUTS, RECORD, FinalModel, rebase
-from pneumonia.records import load_record, load_trained
+from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel, rebase
+from pneumonia.models.weights import load_trained
+from pneumonia.records import load_record
 from pneumonia.results import hash_members
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.series import real_run
 
 MODELS = ROOT / "models"
 CONFIG = real_run(None).model(json.loads((MODELS / RECORD).read_text())["model"])
@@ -59,7 +61,7 @@ def test_heatmap_is_gradcam_by_gradients(model, members, images):
     import keras
     import tensorflow as tf
 
-    from pneumonia.explain import find_pooled_head
+    from pneumonia.models.gradcam import find_pooled_head
 
     given, total = tf.constant(images[:3, ..., None], tf.float32), 0
     for member in members:

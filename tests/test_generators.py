@@ -19,11 +19,12 @@ from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_run
 
-from pneumonia import generators as generators_module
-from pneumonia.catalog import audit_radiographs, build_catalog, select_used
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.generators import RadiographGenerator, build_generators, compute_class_weights, load_pixels, store_pixels
-from pneumonia.radiograph import read_radiograph
+from pneumonia.data import generators as generators_module
+from pneumonia.data.catalog import audit_radiographs, build_catalog, select_used
+from pneumonia.data.generators import RadiographGenerator, build_generators, compute_class_weights
+from pneumonia.data.pixels import load_pixels, store_pixels
+from pneumonia.data.radiograph import read_radiograph
 
 resource = None
 with suppress(ImportError):  # not on Windows
@@ -236,7 +237,7 @@ KILLED_WHILE_DECODING = """
 import os, signal, sys
 from pathlib import Path
 import pandas as pd
-from pneumonia import generators
+from pneumonia.data import generators
 from tiny import tiny_run
 
 read, count = generators.decode, [0]
@@ -276,7 +277,7 @@ BUILT_TWICE_AT_ONCE = """
 import sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from pneumonia import generators
+from pneumonia.data import generators
 from tiny import tiny_run
 
 read = generators.decode
@@ -348,10 +349,10 @@ ONE_STEP = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from pneumonia.catalog import build_catalog
-from pneumonia.generators import build_generators
-from pneumonia.models import build_model
-from pneumonia.training import compile_model
+from pneumonia.data.catalog import build_catalog
+from pneumonia.data.generators import build_generators
+from pneumonia.models.architectures import build_model
+from pneumonia.models.training import compile_model
 from tiny import tiny_run
 
 run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]), ("basic_cnn_augmented",), batch_size=40, epochs=1)

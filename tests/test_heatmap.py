@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pneumonia.heatmap import STOPS, color_table, draw_bar, draw_overlay, scale_evidence
+from pneumonia.inference.heatmap import STOPS, color_table, draw_bar, draw_overlay, scale_evidence
 
 
 def test_one_scale_for_all_radiographs():

@@ -10,7 +10,7 @@ import pytest
 from dicom_files import make_dicom
 from tiny import write_tree
 
-from pneumonia.inputs import count, expand
+from pneumonia.inference.inputs import count, expand
 
 ODD_NAMES = (
     "with space.jpeg",

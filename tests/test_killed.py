@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from tiny import CNN, tiny_run
 
-from pneumonia.catalog import build_catalog
 from pneumonia.config import Run
-from pneumonia.records import load_record, load_trained
-from pneumonia.training import train_all
+from pneumonia.data.catalog import build_catalog
+from pneumonia.models.training import train_all
+from pneumonia.models.weights import load_trained
+from pneumonia.records import load_record
 
 KILLS = 20
 SEEDS = (0, 1)
@@ -39,7 +40,7 @@ def train(data: Path, home: Path, catalog: pd.DataFrame) -> None:
 def context():
     """Processes that begin with everything imported, so that a kill meets the training and not its imports."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pneumonia.training", "tiny"])
+    context.set_forkserver_preload(["pneumonia.models.training", "tiny"])
     first = context.Process(target=time.sleep, args=(0,))  # waits for the imports
     first.start()
     first.join()

@@ -49,6 +49,6 @@ def test_exit_status(monkeypatch, capsys, raised, status):
 
 
 def test_download_goes_to_the_named_folder(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("pneumonia.download.download", lambda source, target: target / source)
+    monkeypatch.setattr("pneumonia.data.download.download", lambda source, target: target / source)
     assert cli.main(["download", "--source", "medmnist", "--target", str(tmp_path)]) == 0
     assert str(tmp_path / "medmnist") in capsys.readouterr().out

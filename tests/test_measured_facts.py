@@ -8,10 +8,11 @@ import pytest
 from measured import make_bench, make_learning_curve, make_masking, make_pareto, make_robustness, make_three_class
 
 from bench.measure import COLUMNS
-from pneumonia.config import ROOT, simulated_run
-from pneumonia.cost_facts import tabulate_pipeline, tell_backends, tell_goal
-from pneumonia.measured_facts import SENTENCES, measured_facts
+from pneumonia.config import ROOT
+from pneumonia.report.measured_facts import SENTENCES, measured_facts
 from pneumonia.results import Results
+from pneumonia.series import simulated_run
+from pneumonia.studies.speed import tabulate_pipeline, tell_backends, tell_goal
 
 FINAL = "robust_cnn"
 ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"
@@ -108,7 +109,7 @@ def test_published_verdicts_are_counted(facts):
 
 def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
     nothing = dict.fromkeys(("floor", "scale", "exponent", "next_point"), (np.nan,) * 3)
-    monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: nothing)
+    monkeypatch.setattr("pneumonia.studies.learning_curve.extrapolate", lambda table: nothing)
     text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
     assert text.endswith(". No power law fits the errors, so nothing is extrapolated.")
 
@@ -122,14 +123,14 @@ def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
 )
 def test_a_law_at_its_bound_extrapolates_nothing(high, most, words, tables, monkeypatch):
     law = {"exponent": (0.9, 0.09, high), "next_point": (30000.0, 21624.0, most)}
-    monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: law)
+    monkeypatch.setattr("pneumonia.studies.learning_curve.extrapolate", lambda table: law)
     text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
     assert text.endswith(words) and f"−0.09 to −{high:.2f}" in text
 
 
 def test_a_curve_that_leaves_the_last_point_again_is_not_flat_before(tables, monkeypatch):
     law = {"exponent": (0.9, 0.09, 3.0), "next_point": (30000.0, 21624.0, np.inf)}
-    monkeypatch.setattr("pneumonia.measured_facts.extrapolate", lambda table: law)
+    monkeypatch.setattr("pneumonia.studies.learning_curve.extrapolate", lambda table: law)
     curve = tables["learning_curve"].copy()
     rows = curve.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
     curve.loc[rows.index, "value"] = [*[0.93] * (len(rows) - 3), 0.95, 0.925, 0.93]  # above, then below the last

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, norm
 from sklearn import metrics as sklearn_metrics
 
 from pneumonia.config import PneumoniaError
-from pneumonia.metrics import (
+from pneumonia.evaluation.metrics import (
     ECE_BINS,
     THRESHOLD_METRICS,
     accuracy,
@@ -20,14 +20,11 @@ from pneumonia.metrics import (
     brier,
     choose_threshold,
     ece,
-    holm,
-    mcnemar,
-    paired_auc_difference,
-    paired_difference,
     percentile_interval,
     roc_auc,
     threshold_metrics,
 )
+from pneumonia.evaluation.significance import holm, mcnemar, paired_auc_difference, paired_difference
 
 SKLEARN_SCORE_METRICS = {
     roc_auc: sklearn_metrics.roc_auc_score,

@@ -11,16 +11,11 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from tiny import shrink
 
-from pneumonia.config import MODEL_SERIES, PneumoniaError, real_run
-from pneumonia.models import (
-    build_basic_cnn,
-    build_deep_cnn,
-    build_model,
-    count_parameters,
-    flatten_pixels,
-    metadata_features,
-)
-from pneumonia.training import compile_model
+from pneumonia.config import PneumoniaError
+from pneumonia.models.architectures import build_basic_cnn, build_deep_cnn, build_model, count_parameters
+from pneumonia.models.baselines import flatten_pixels, metadata_features
+from pneumonia.models.training import compile_model
+from pneumonia.series import MODEL_SERIES, real_run
 
 RUN = real_run(None)
 BASIC, DEEP = RUN.model("basic_cnn"), RUN.model("deep_cnn")

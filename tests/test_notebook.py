@@ -13,11 +13,12 @@ import nbformat
 import papermill
 import pytest
 
-from pneumonia.config import ROOT, real_run
-from pneumonia.facts import build_facts, fill
-from pneumonia.figures import FIGURES, can_be_drawn
-from pneumonia.notebook import NOTEBOOK, clean
+from pneumonia.config import ROOT
+from pneumonia.report.facts import build_facts, fill
+from pneumonia.report.gallery import FIGURES, can_be_drawn
+from pneumonia.report.notebook import NOTEBOOK, clean
 from pneumonia.results import load_results
+from pneumonia.series import real_run
 
 HOMES_OF_REAL_RUN = (
     *("results", "images", "models", "README.md", "MODEL_CARD.md", "presentation.pdf"),

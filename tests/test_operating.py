@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import PneumoniaError
-from pneumonia.operating import (
+from pneumonia.evaluation.operating_points import (
     COLUMNS,
     choose_band,
     choose_operating_points,
     compute_operating_points,
-    predictive_values,
-    rebase,
     refers,
 )
+from pneumonia.evaluation.probability import predictive_values, rebase
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [400, 600])

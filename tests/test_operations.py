@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pneumonia.operations import (
+from pneumonia.transforms.operations import (
     ASPECT_GAP,
     add_noise,
     blur,

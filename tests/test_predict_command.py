@@ -19,11 +19,11 @@ from dicom_files import SECRETS, make_dicom
 from PIL import Image
 
 from pneumonia import __main__ as cli
-from pneumonia import predict_command
 from pneumonia.config import ROOT
-from pneumonia.final_model import RECORD, FinalModel
-from pneumonia.predict_command import name_heatmap, printable
-from pneumonia.simulate import simulate_radiograph
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.inference import command as predict_command
+from pneumonia.inference.command import name_heatmap, printable
+from pneumonia.inference.final_model import RECORD, FinalModel
 
 MANY = 1000
 COMMAND = [sys.executable, "-m", "pneumonia", "predict"]
@@ -121,9 +121,9 @@ def test_prevalence_moves_probability_and_threshold_together(folder, capsys):
 
 
 def test_missing_library_is_one_line(folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "pneumonia.predict_command", None)
+    monkeypatch.setitem(sys.modules, "pneumonia.inference.command", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.delitem(sys.modules, "pneumonia.predict_command")
+    monkeypatch.delitem(sys.modules, "pneumonia.inference.command")
     assert predict(folder) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "tqdm" in err and "requirements-predict.txt" in err

@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 from tiny import CNN, train_once
 
-from pneumonia.catalog import build_catalog, hash_catalog, select_used
-from pneumonia.config import PneumoniaError, real_run
-from pneumonia.generators import load_pixels
-from pneumonia.prediction import COLUMNS, build_twins, predict_all, predict_pixels, score_member
-from pneumonia.records import hash_file, load_record, load_trained, weights_path
+from pneumonia.config import PneumoniaError
+from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
+from pneumonia.data.pixels import load_pixels
+from pneumonia.models.prediction import COLUMNS, predict_all, predict_pixels, score_member
+from pneumonia.models.weights import load_trained
+from pneumonia.records import hash_file, load_record, weights_path
 from pneumonia.results import read_table
-from pneumonia.twins import ALL_TWINS as TWINS
+from pneumonia.series import real_run
+from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
+from pneumonia.transforms.stress_copies import build_twins
 
 TWIN_SPLITS = {f"validation_{name}" for name in TWINS}
 

@@ -7,20 +7,17 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from pneumonia.metrics import holm, mcnemar
-from pneumonia.published import PUBLISHED
-from pneumonia.published_comparison import (
+from pneumonia.evaluation.significance import (
     binomial_interval,
     binomial_test,
     bound_mcnemar,
-    compare_published,
-    compute_power,
     design_effect,
-    judge,
+    holm,
+    mcnemar,
     paired_size,
-    read_share,
     unpaired_size,
 )
+from pneumonia.studies.published import PUBLISHED, compare_published, compute_power, judge, read_share
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,13 @@ import pytest
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
-from pneumonia.radiograph import STANDARD_LUMA_TABLE, estimate_jpeg_quality, read_bytes, read_header, read_radiograph
+from pneumonia.data.radiograph import (
+    STANDARD_LUMA_TABLE,
+    estimate_jpeg_quality,
+    read_bytes,
+    read_header,
+    read_radiograph,
+)
 
 # A ramp that rises to the right and a little downwards, so that a transposed or mirrored result shows.
 RAMP = (np.linspace(10, 200, 80)[None, :] + np.linspace(0, 40, 60)[:, None]).round().astype(np.uint8)

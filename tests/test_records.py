@@ -17,20 +17,22 @@ from tiny import tiny_run
 
 from pneumonia import records
 from pneumonia.config import PneumoniaError
+from pneumonia.models.weights import (
+    describe_device,
+    hash_weights,
+    load_checkpoint,
+    load_trained,
+    save_checkpoint,
+    save_trained,
+)
 from pneumonia.records import (
     Stopwatch,
     checkpoint_path,
-    describe_device,
     hash_file,
-    hash_weights,
     installed_versions,
-    load_checkpoint,
     load_record,
-    load_trained,
     record_path,
     save_atomically,
-    save_checkpoint,
-    save_trained,
     weights_path,
 )
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from test_facts import make_results, with_row
 
-from pneumonia.config import ROOT, PneumoniaError, real_run
-from pneumonia.facts import build_facts
-from pneumonia.figures import FIGURES
-from pneumonia.report import (
+from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.report.facts import build_facts
+from pneumonia.report.gallery import FIGURES
+from pneumonia.report.pages import (
     BLOCK,
     PICTURE,
     SLIDES,
@@ -27,8 +27,9 @@ from pneumonia.report import (
     update_readme,
     write_reports,
 )
+from pneumonia.report.tables import TABLES, build_tables, escape_typst, render_typst
 from pneumonia.results import Results, load_results
-from pneumonia.tables import TABLES, build_tables, escape_typst, render_typst
+from pneumonia.series import real_run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ
@@ -195,7 +196,7 @@ def test_slide_that_overflows_is_an_error(results, monkeypatch, tmp_path):
     template = tmp_path / "presentation.typ"
     text = SLIDES.read_text(encoding="utf-8")
     template.write_text(text.replace("= What these numbers", "#lorem(400)\n\n= What these numbers"), encoding="utf-8")
-    monkeypatch.setattr("pneumonia.report.SLIDES", template)
+    monkeypatch.setattr("pneumonia.report.pages.SLIDES", template)
     with pytest.raises(PneumoniaError, match="longer than its page"):
         build_slides(results)
     assert not (results.run.home / "presentation.pdf").exists()

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from tiny import CNN, tiny_run, train_once
 
+from pneumonia import pipeline as steps
 from pneumonia import results as results_module
-from pneumonia import steps
-from pneumonia.catalog import build_catalog, hash_catalog
 from pneumonia.config import PneumoniaError, Run
+from pneumonia.data.catalog import build_catalog, hash_catalog
 from pneumonia.results import (
     FOLLOWING,
     TABLES,
@@ -194,7 +194,7 @@ def test_looks_before_the_project_stay_as_they_are(run):
 def test_run_record_tells_what_was_run(run, catalog):
     spent = [{"wall_seconds": 1.25, "cpu_seconds": 2.0}, {"wall_seconds": 2.5, "cpu_seconds": 3.0}]
     records = [{"weights_hash": str(index), "device": "cpu"} | row for index, row in enumerate(spent)]
-    write_run_record(run, catalog, records)
+    write_run_record(run, catalog, records, "a machine")
     record = read_run_record(run)
     assert record["run"] == "simulated"
     assert record["config_hashes"] == {config.name: config.hash() for config in run.models}

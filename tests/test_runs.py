@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import config, runs
+from pneumonia import config
+from pneumonia import pipeline as runs
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.runs import find_radiographs, open_run
-from pneumonia.simulate import write_simulated_tree
+from pneumonia.data.simulate import write_simulated_tree
+from pneumonia.pipeline import find_radiographs, open_run
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from pneumonia.config import KINDS, ROOT, PneumoniaError
-from pneumonia.simulate import MARKER, Anatomy, simulate_radiograph, write_simulated_tree
+from pneumonia.data.phantom import Anatomy
+from pneumonia.data.simulate import MARKER, simulate_radiograph, write_simulated_tree
 
 SMALL = {"n_train": (3, 6), "n_val": 2, "n_test": (2, 3), "size": 32}
 NORMAL_NAME = re.compile(r"(IM|NORMAL2-IM)-(\d{4})-0001(-\d{4})?\.jpeg")
@@ -218,7 +219,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_the_old_tree(tmp_path, monkeypa
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_kill_leaves_no_half_tree(tmp_path):
-    code = f"from pneumonia.simulate import *; write_simulated_tree(Path({str(tmp_path / 'tree')!r}), (500, 500))"
+    code = f"from pneumonia.data.simulate import *; write_simulated_tree(Path({str(tmp_path / 'tree')!r}), (500, 500))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
         deadline = time.time() + 30

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import KINDS, PneumoniaError
-from pneumonia.splits import assign_splits, check_no_patient_overlap, count_shared_bare_numbers
+from pneumonia.data.catalog import assign_splits, check_no_patient_overlap, count_shared_bare_numbers
 
 
 def rows(official: str, kind: str, patients: range, images: int = 1) -> list[dict]:

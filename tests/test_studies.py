@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from tiny import CNN, train_once
 
-from pneumonia import learning_curve, pareto, steps, three_class
-from pneumonia.catalog import select_used
+from pneumonia import pipeline as steps
 from pneumonia.config import KINDS, PneumoniaError
-from pneumonia.learning_curve import extrapolate, fit_power_law, power_law, reduce_catalog
-from pneumonia.pareto import find_front
+from pneumonia.data.catalog import check_no_patient_overlap, select_used
 from pneumonia.results import load_results, read_table
-from pneumonia.splits import check_no_patient_overlap
+from pneumonia.studies import learning_curve, pareto, three_class
+from pneumonia.studies.learning_curve import extrapolate, fit_power_law, power_law, reduce_catalog
+from pneumonia.studies.pareto import find_front
 
 
 @pytest.fixture(scope="module")

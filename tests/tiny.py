@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pneumonia.catalog import build_catalog
-from pneumonia.config import ModelConfig, Run, simulated_run
-from pneumonia.training import train_all
+from pneumonia.config import ModelConfig, Run
+from pneumonia.data.catalog import build_catalog
+from pneumonia.models.training import train_all
+from pneumonia.series import simulated_run
 
 CNN = "basic_cnn_augmented"
 

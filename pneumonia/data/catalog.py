@@ -1,0 +1,251 @@
+"""Folders -> one audited row per radiograph: what it is, whose it is, which split it is in, and why it is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ..config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
+from .radiograph import decode, read_header
+
+COLUMNS = [
+    "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
+    "sha256", "duplicate_of", "excluded_reason",
+]  # fmt: skip
+AUDIT_SIZE = 16  # pixels of the side, where only the audit is wanted
+NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
+PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
+NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
+
+
+def build_catalog(run: Run) -> pd.DataFrame:
+    """The catalog alone, as `audit_radiographs` makes it."""
+    return audit_radiographs(run, AUDIT_SIZE)[0]
+
+
+def audit_radiographs(run: Run, size: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Audit every file below `run.data` and name its split; every file is read and decoded once.
+
+    Returns: a frame with COLUMNS, sorted by path, and path -> uint8 (size, size) of every file that can be read.
+    Unreadable, empty and (in train) duplicate files are rows with an `excluded_reason`; duplicates inside the official
+    test split are only marked (`duplicate_of`), it stays whole.
+    Raises: PneumoniaError when there are no radiographs, a class is missing, or a patient is in two splits.
+    """
+    root = find_root(run.data, run.cache)
+    rows, images = audit_files(root, size)
+    if not rows:
+        raise PneumoniaError(f"{root}: no radiographs in train/ and test/; see data/README.md for the expected tree")
+    catalog = pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    mark_duplicates(catalog)
+    catalog["split"] = assign_splits(catalog, run.validation_fraction, run.split_seed)
+    check_no_patient_overlap(catalog)
+    check_classes(root, catalog)
+    return catalog[COLUMNS], images
+
+
+def audit_files(root: Path, size: int) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    """A row about each file, and path -> pixels of those that can be read."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
+        audited = list(pool.map(lambda file: audit_file(root, *file, size), iterate_files(root)))
+    return [row for row, _ in audited], {row["path"]: image for row, image in audited if image is not None}
+
+
+def find_root(data: Path | None, cache: Path) -> Path:
+    """The folder that holds train/ and test/: `data` itself, one nested chest_xray/ below it, or an unpacked .npz."""
+    if data is None:
+        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `make download`")
+    archives = [data] if data.suffix == ".npz" else sorted(data.glob("pneumoniamnist*.npz"), key=_size)
+    candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray", data / "CellData" / "chest_xray"]
+    for folder in candidates:
+        if {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}:
+            return folder
+    if archives:
+        return unpack_medmnist(archives[-1], cache)  # the largest has the most pixels
+    raise PneumoniaError(f"{data}: no train/ and test/ folders (nor a MedMNIST .npz); see data/README.md")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def unpack_medmnist(archive: Path, cache: Path) -> Path:
+    """Write a MedMNIST archive as a train/val/test tree of PNG files, once. It names no patients."""
+    partial = cache / f"{archive.stem}.part"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        state = archive.stat()
+        target = cache / f"{archive.stem}-{short_hash([state.st_size, state.st_mtime_ns])}"
+        if target.exists():
+            return target
+        with np.load(archive) as arrays:
+            for split in OFFICIAL_SPLITS:
+                for class_name in CLASS_NAMES:
+                    (partial / split / class_name).mkdir(parents=True, exist_ok=True)
+                pairs = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"].ravel(), strict=True)
+                for number, (pixels, label) in enumerate(pairs):
+                    Image.fromarray(pixels).save(partial / split / CLASS_NAMES[label] / f"{split}-{number:05d}.png")
+        partial.rename(target)
+    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise PneumoniaError(f"{archive}: not a PneumoniaMNIST archive ({error}); download it again") from error
+    return target
+
+
+def iterate_files(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield (official split, class name, file) for everything that claims to be a radiograph, in sorted order."""
+    for split_dir in sorted(root.iterdir()):
+        if split_dir.name.lower() not in OFFICIAL_SPLITS or not split_dir.is_dir():
+            continue
+        for class_dir in sorted(split_dir.iterdir()):
+            if class_dir.name.upper() not in CLASS_NAMES or not class_dir.is_dir():
+                continue
+            for file in sorted(class_dir.iterdir()):
+                if file.is_file() and file.name.lower() not in NOT_RADIOGRAPHS and not file.name.startswith("._"):
+                    yield split_dir.name.lower(), class_dir.name.upper(), file
+
+
+def audit_file(
+    root: Path, official: str, class_name: str, file: Path, size: int
+) -> tuple[dict[str, object], np.ndarray | None]:
+    """One row about one file, and its pixels; a file that cannot be read is a row too, without pixels.
+
+    Every pixel is decoded, so that a truncated file shows itself here and not in training.
+    """
+    patient_id, kind = parse_name(file.stem, class_name)
+    row: dict[str, object] = {
+        "path": file.relative_to(root).as_posix(),
+        "official": official,
+        "label": CLASS_NAMES.index(class_name),
+        "class_name": class_name,
+        "kind": kind,
+        "patient_id": patient_id or f"{official}-{file.stem}",
+        "excluded_reason": "",
+    }
+    try:
+        content = file.read_bytes()
+        row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if not content:
+            raise PneumoniaError(f"{file}: empty file")
+        row |= read_header(content, str(file))
+        return row, decode(content, str(file), size).pixels
+    except OSError as error:
+        row["excluded_reason"] = f"cannot be read ({error.strerror})"
+        return row, None
+    except PneumoniaError as error:
+        row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
+        return row, None
+
+
+def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
+    """(patient_id, kind) from a file name of the archive; (None, ...) when the name tells no patient.
+
+    The archive counts patients separately per series and kind, so the key is all three: person12_virus and
+    person12_bacteria are two children (in the real data they are no more alike than any two; see data/README.md).
+    """
+    if match := PNEUMONIA_NAME.match(stem):
+        return f"person-{int(match[1])}-{match[2].lower()}", match[2].lower()
+    if match := NORMAL_NAME.match(stem):
+        return f"{(match[1] or '').upper()}IM-{int(match[2])}", "NORMAL"
+    return None, "NORMAL" if class_name == "NORMAL" else "unknown"
+
+
+def mark_duplicates(catalog: pd.DataFrame) -> None:
+    """Name the first of every group of byte-identical files; leave the others out, except in the test split."""
+    readable = catalog["excluded_reason"] == ""
+    in_order = catalog[readable].sort_values("official", key=lambda name: name != "test", kind="stable")
+    first = in_order.groupby("sha256")["path"].transform("first").reindex(catalog.index[readable])
+    catalog["duplicate_of"] = first.where(first != catalog.loc[readable, "path"], "").reindex(catalog.index).fillna("")
+    repeated = (catalog["duplicate_of"] != "") & (catalog["official"] != "test")
+    catalog.loc[repeated, "excluded_reason"] = "duplicate of " + catalog.loc[repeated, "duplicate_of"]
+
+
+def check_classes(root: Path, catalog: pd.DataFrame) -> None:
+    """Raise PneumoniaError when a split has lost a whole class: nothing could be learned or measured."""
+    used = select_used(catalog)
+    for split in ("train_fit", "validation", "test"):
+        missing = set(CLASS_NAMES) - set(used.loc[used["split"] == split, "class_name"])
+        if missing:
+            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}")
+
+
+def select_used(catalog: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are learned from or scored."""
+    return catalog[catalog["excluded_reason"] == ""].reset_index(drop=True)
+
+
+def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Radiographs per split and class, patients, and what was left out: the audit in one small table."""
+    used = select_used(catalog)
+    table = pd.crosstab(used["split"], used["class_name"]).reindex(["train_fit", "validation", "test"])
+    table["patients"] = used.groupby("split")["patient_id"].nunique()
+    left_out = catalog[catalog["excluded_reason"] != ""]
+    reason = left_out["excluded_reason"].str.split(" of ").str[0].where(lambda r: r == "duplicate", "unreadable")
+    for name in ("duplicate", "unreadable"):
+        table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
+    return table.fillna(0).astype(int)
+
+
+def hash_catalog(catalog: pd.DataFrame) -> str:
+    """Twelve hex digits that change when a used file, its label or its split changes."""
+    used = select_used(catalog)
+    return short_hash(used[["path", "sha256", "label", "split"]].values.tolist())
+
+
+def assign_splits(catalog: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
+    """Name the split of every row: train_fit, validation or test.
+
+    The official test folder stays as it is. The official val folder (16 radiographs) and `fraction` of the train
+    radiographs of each kind become validation, whole patients at a time, drawn with `seed`.
+
+    Args: catalog with columns official, patient_id, kind, excluded_reason.
+    Returns: a Series aligned with the catalog.
+    """
+    split = catalog["official"].map({"train": "train_fit", "val": "validation", "test": "test"})
+    in_val = set(catalog.loc[catalog["official"] == "val", "patient_id"])
+    carved = in_val | draw_patients(catalog[catalog["official"] == "train"], fraction, seed)
+    return split.mask((catalog["official"] == "train") & catalog["patient_id"].isin(carved), "validation")
+
+
+def draw_patients(train: pd.DataFrame, fraction: float, seed: int) -> set[str]:
+    """Patients holding about `fraction` of the usable radiographs of every kind (stratified, grouped)."""
+    usable = train[train["excluded_reason"] == ""]
+    rng = np.random.default_rng(seed)
+    drawn: set[str] = set()
+    for _, of_kind in usable.groupby("kind", sort=True):
+        sizes = of_kind.groupby("patient_id", sort=True).size()
+        sizes = sizes.iloc[rng.permutation(len(sizes))]
+        drawn |= set(sizes.index[sizes.cumsum() <= fraction * len(of_kind)])
+    return drawn
+
+
+def check_no_patient_overlap(catalog: pd.DataFrame) -> None:
+    """Raise PneumoniaError when a patient has radiographs in two splits: results would be too good to be true."""
+    per_patient = catalog.groupby("patient_id")["split"].nunique()
+    if (per_patient > 1).any():
+        patient = per_patient.index[per_patient > 1][0]
+        paths = ", ".join(catalog.loc[catalog["patient_id"] == patient, "path"].head(3))
+        raise PneumoniaError(f"patient {patient} is in two splits ({paths}); move the files into one split folder")
+
+
+def count_shared_bare_numbers(catalog: pd.DataFrame) -> dict[str, int]:
+    """Sensitivity check: bare patient numbers found in both train and test, per class, had the kind been ignored.
+
+    The archive counts patients separately for each series and kind, so an equal bare number is not an equal child.
+    """
+    numbers = catalog["patient_id"].str.extract(r"^(?:(?:NORMAL2-)?IM|person)-(\d+)(?:-[a-z]+)?$")[0].astype("Float64")
+    shared = {}
+    for class_name, rows in catalog.assign(number=numbers).dropna(subset="number").groupby("class_name"):
+        in_test = set(rows.loc[rows["split"] == "test", "number"])
+        shared[str(class_name)] = len(in_test & set(rows.loc[rows["split"] != "test", "number"]))
+    return shared

@@ -1,0 +1,154 @@
+"""A DICOM file -> one 8-bit grayscale picture as a viewer would show it, and what its header says about suitability.
+
+Nothing that tells who the child is (name, number, dates) leaves this module: not in a result, and not in an error. So
+pydicom's own messages, which may quote the header, are never passed on.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import PneumoniaError
+
+MAX_PIXELS = 64_000_000  # of one picture, DICOM or not; the largest radiographs have a quarter of this
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # a whole file as one zlib stream may unpack to any size
+FRONTAL, LATERAL = ("AP", "PA"), ("LL", "RL", "LATERAL", "LLD", "RLD")
+RADIOGRAPHY = ("CR", "DX", "DR", "RG", "XA", "RF")  # modalities that give projections
+CHEST = ("CHEST", "THORAX", "LUNG")
+DAYS = {"D": 1, "W": 7, "M": 30.44, "Y": 365.25}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a DICOM header says about whether the model is made for it; None where it says nothing."""
+
+    modality: str | None = None
+    body_part: str | None = None
+    view: str | None = None
+    age_years: float | None = None
+    is_color: bool = False
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether a file of part 10 of the standard begins like this."""
+    return content[128:132] == b"DICM"
+
+
+def read_dicom(content: bytes, name: str) -> tuple[np.ndarray, Header]:
+    """The picture, uint8 (h, w), 0 = black, and the header of a single-frame DICOM file.
+
+    Stored values -> rescale or modality table -> window or VOI table -> 0-255; MONOCHROME1 is inverted. Without a
+    window the range of the bit depth counts, never the extremes of the image, so that exposure is kept.
+
+    Raises: PneumoniaError naming the file, without a word of its header.
+    """
+    if DEFLATED in content[:4096]:
+        raise PneumoniaError(f"{name}: deflated DICOM is not read; save it with another transfer syntax")
+    try:
+        dataset = _load_pydicom().dcmread(io.BytesIO(content))
+        _check_shape(dataset, name)
+        return _to_gray(dataset), _read_header(dataset)
+    except PneumoniaError:
+        raise
+    except ImportError as error:
+        raise PneumoniaError(f"{name}: DICOM needs pydicom; pip install -r requirements-predict.txt") from error
+    except Exception as error:  # decoders of strangers' bytes raise anything; the message may quote the patient
+        kind = type(error).__name__
+        raise PneumoniaError(f"{name}: damaged or unsupported DICOM ({kind}); export it again") from None
+
+
+@functools.cache
+def _load_pydicom():
+    """pydicom, for good silenced: it warns and logs about odd values in their own words. (Filters set for a while
+    would not do: they are not safe between threads.)"""
+    import pydicom  # here, so that whoever has only JPEG files need not have it, nor wait for it
+
+    logging.getLogger("pydicom").disabled = True
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module="pydicom")
+    return pydicom
+
+
+def _check_shape(dataset, name: str) -> None:
+    """One picture of an acceptable size, or an error, before any pixel is decoded."""
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise PneumoniaError(f"{name}: DICOM without a picture; choose the image of this study")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise PneumoniaError(f"{name}: DICOM of {frames} frames; export the frame that is meant")
+    if not 0 < int(dataset.Rows) * int(dataset.Columns) <= MAX_PIXELS:
+        raise too_large(name)
+
+
+def _to_gray(dataset) -> np.ndarray:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    stored = dataset.pixel_array
+    if stored.ndim == 3:  # colour, which pydicom has turned into RGB: the luma of ITU-R 601
+        return (stored[..., :3] @ np.array([0.299, 0.587, 0.114])).round().clip(0, 255).astype(np.uint8)
+    pixels = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
+    low, high = _find_range(dataset, pixels)
+    gray = np.clip((pixels.astype(np.float64) - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
+    return 255 - gray if dataset.PhotometricInterpretation == "MONOCHROME1" else gray
+
+
+def too_large(name: str) -> PneumoniaError:
+    """To be raised for a picture with more than MAX_PIXELS."""
+    return PneumoniaError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; shrink it")
+
+
+def _find_range(dataset, pixels: np.ndarray) -> tuple[float, float]:
+    """The values that mean black and white after all tables."""
+    if dataset.get("VOILUTSequence"):
+        return 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+    if dataset.get("ModalityLUTSequence"):
+        return 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    bits = int(dataset.BitsStored)
+    is_windowed = dataset.get("WindowCenter") is not None
+    if not is_windowed and bits == 16 and pixels.min() >= 0 and 255 < pixels.max() <= 4095:
+        bits = 12  # a 12-bit detector in a 16-bit file: as for PNG and TIFF
+    signed = int(dataset.PixelRepresentation) == 1
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1], dtype=float)
+    ends = ends * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    return float(ends.min()), float(ends.max())
+
+
+def _read_header(dataset) -> Header:
+    def text(keyword: str) -> str | None:
+        return str(dataset.get(keyword) or "").strip().upper() or None
+
+    return Header(
+        modality=text("Modality"),
+        body_part=text("BodyPartExamined"),
+        view=text("ViewPosition"),
+        age_years=_read_age(str(dataset.get("PatientAge") or "")),
+        is_color=int(dataset.get("SamplesPerPixel", 1)) != 1,
+    )
+
+
+def _read_age(value: str) -> float | None:
+    """Years, of "004Y", "018M", "003W" or "010D"; None for anything else."""
+    number, unit = value.strip()[:-1], value.strip()[-1:].upper()
+    return int(number) * DAYS[unit] / DAYS["Y"] if number.isascii() and number.isdigit() and unit in DAYS else None
+
+
+def explain_header(header: Header) -> list[str]:
+    """Why the model is not made for this radiograph, one short phrase each, in words of ours only."""
+    found = []
+    if header.age_years is not None and not 1 <= header.age_years < 6:
+        found.append("child is not one to five years old")
+    if header.modality and header.modality not in RADIOGRAPHY:
+        found.append("modality is not radiography")
+    if header.body_part and not any(part in header.body_part for part in CHEST):
+        found.append("body part is not the chest")
+    if header.view in LATERAL:
+        found.append("lateral view")
+    elif header.view and header.view not in FRONTAL:
+        found.append("view is not frontal")
+    return found

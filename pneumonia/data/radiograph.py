@@ -1,0 +1,165 @@
+"""One image file -> one grayscale array, or one clear error: everything shown to a model passes through here."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..config import PneumoniaError
+from .dicom import MAX_PIXELS, Header, is_dicom, read_dicom, too_large
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
+MAX_BYTES = 512_000_000
+# Pillow's remarks on odd metadata, and on sizes that our own stricter limit refuses. (Not for a while only: filters
+# are not safe between threads.)
+warnings.filterwarnings("ignore", module="PIL")
+
+# Annex K of ITU-T T.81 (the JPEG standard): the luminance table that libjpeg scales by its "quality".
+STANDARD_LUMA_TABLE = np.array(
+    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29,
+     51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121,
+     120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One radiograph, and what the file says about it."""
+
+    pixels: np.ndarray  # uint8 (h, w), 0 = black
+    width: int  # of the file, in pixels
+    height: int
+    is_gray: bool  # no colour in it, whatever its mode
+    header: Header | None = None  # of DICOM
+
+
+def read_radiograph(path: Path, size: int) -> np.ndarray:
+    """Read one radiograph as the models see it.
+
+    Grayscale, then an antialiased bilinear stretch to size x size (the aspect ratio is given up, as in the copies
+    that MedMNIST and Kaggle kernels use), so that an original and a smaller copy of it give nearly the same input.
+
+    Returns: uint8 array of shape (size, size), 0 = black, 255 = white.
+    Raises: PneumoniaError naming the file when it is empty, truncated, or not an image.
+    """
+    return decode(read_bytes(path), str(path), size).pixels
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file that is not empty.
+
+    Raises: PneumoniaError naming the file for anything else (a folder, a pipe, a link to nowhere, no permission).
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise PneumoniaError(f"{path}: not a file that can be read; name an image")
+        if found.st_size == 0:
+            raise PneumoniaError(f"{path}: empty file; fetch it again or remove it")
+        if found.st_size > MAX_BYTES:
+            raise PneumoniaError(f"{path}: larger than {MAX_BYTES // 10**6} MB; shrink it")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise PneumoniaError(f"{path}: cannot be read (No such file); check its name or pattern") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # str() of an OSError would name the path once more
+        raise PneumoniaError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error
+
+
+def decode(content: bytes, name: str, size: int | None = None) -> Decoded:
+    """The picture in the bytes of a JPEG, PNG, TIFF, BMP, WebP, still GIF or single-frame DICOM file.
+
+    Args: size: stretch to size x size as `read_radiograph` does; None keeps the resolution of the file.
+    Raises: PneumoniaError, beginning with `name`, whatever is wrong with the bytes.
+    """
+    if is_dicom(content):
+        pixels, header = read_dicom(content, name)
+        image, is_gray, full = Image.fromarray(pixels), not header.is_color, pixels.shape[::-1]
+    else:
+        header = None
+        with _open(content, name) as image:
+            full = image.size
+            image, is_gray = _load(image, name, size)
+    if size is not None:
+        image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None)
+    return Decoded(np.asarray(image, dtype=np.uint8), *full, is_gray, header)
+
+
+def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image, bool]:
+    """(8-bit grayscale image, whether there was no colour) of an opened file."""
+    if image.width * image.height > MAX_PIXELS:
+        raise too_large(name)
+    try:
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
+        if size is not None:
+            image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
+        return to_grayscale(image), is_colorless(image)
+    except PneumoniaError:
+        raise
+    except Exception as error:  # decoders of strangers' bytes raise anything
+        raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
+
+
+def to_grayscale(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to 8-bit grayscale ("L").
+
+    16-bit files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16), never by
+    the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
+    is dropped: it hides no anatomy. Raises: ValueError for pixels that are no numbers.
+    """
+    if image.mode == "L":
+        return image.convert("L")  # a copy that is fully decoded: truncation shows here
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(pixels).all():
+            raise ValueError("NaN or infinite pixels")
+        full_scale = next((top for top in (255, 4095) if pixels.max() <= top), 65535)
+        if image.mode == "F" and pixels.max() <= 1:
+            full_scale = 1
+        return Image.fromarray(np.clip(pixels * (255 / full_scale), 0, 255).round().astype(np.uint8))
+    return image.convert("RGB").convert("L")
+
+
+def is_colorless(image: Image.Image) -> bool:
+    """Whether a decoded image looks gray: hardly any pixel whose channels are more than 24 levels apart."""
+    if image.mode in ("L", "LA", "1", "F") or image.mode.startswith("I"):
+        return True
+    small = np.asarray(image.convert("RGB").resize((64, 64)), dtype=int)
+    return bool(np.mean(np.ptp(small, axis=2) > 24) < 0.05)  # a coloured marker or note is no reason to warn
+
+
+def read_header(content: bytes, name: str) -> dict[str, object]:
+    """Width and height in pixels, Pillow mode, and JPEG quality (nan for other formats), without decoding pixels.
+
+    Raises: PneumoniaError as `decode`.
+    """
+    with _open(content, name) as image:
+        tables = getattr(image, "quantization", None)  # numbered by the encoder; luminance comes first
+        quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
+        return {"width": image.width, "height": image.height, "mode": image.mode, "jpeg_quality": quality}
+
+
+def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
+    """The libjpeg quality (1-100) whose scaled luminance table lies nearest to this one (order of entries ignored)."""
+    qualities = np.arange(1, 101)
+    scale = np.where(qualities < 50, 5000 / qualities, 200 - 2 * qualities)
+    tables = np.clip((STANDARD_LUMA_TABLE[None] * scale[:, None] + 50) // 100, 1, 255)
+    return int(qualities[np.abs(tables.sum(axis=1) - luma_table.sum()).argmin()])
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise too_large(name) from error
+    except UnidentifiedImageError as error:
+        raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
+    except Exception as error:  # decoders of strangers' bytes raise anything
+        raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error

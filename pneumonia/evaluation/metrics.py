@@ -1,0 +1,191 @@
+"""How good the scores are: metrics at a threshold, metrics over all thresholds, intervals over patients, paired tests.
+
+Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0, 1}, `y_prob` is (n,) in [0, 1] and
+`weights` is None, (n,) or (draws, n). With (draws, n) a metric returns (draws,) values at once, which is what makes
+2,000 bootstrap draws cheap. An undefined value (ppv when nothing is called positive) is nan, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from ..config import CLASS_NAMES, PneumoniaError
+
+THRESHOLD_METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
+SCORE_METRICS = ("roc_auc", "average_precision", "brier", "ece")
+ECE_BINS = 15  # as in Guo et al. 2017
+DRAWS_SEED = 2018  # one seed for every split and model, so that all of them see the same resampled patients
+INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
+
+Values = float | np.ndarray  # one number, or (draws,) of them
+Metric = Callable[[ArrayLike, ArrayLike, ArrayLike | None], Values]
+
+
+def check_scores(y_true: ArrayLike, y_prob: ArrayLike, where: str = "scores") -> tuple[np.ndarray, np.ndarray]:
+    """Both as (n,) float arrays. PneumoniaError, opened by `where`: empty, one class, misaligned, no probabilities."""
+    y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
+    if y_true.ndim != 1 or y_true.shape != y_prob.shape:
+        raise PneumoniaError(f"{where}: {y_true.shape} labels but {y_prob.shape} scores; give one per radiograph")
+    if len(y_true) == 0:
+        raise PneumoniaError(f"{where}: no radiographs to score; run the step that predicts them again")
+    if not np.isin(y_true, (0, 1)).all():
+        raise PneumoniaError(f"{where}: labels must be 0 or 1 ({' or '.join(CLASS_NAMES)}); correct the catalog")
+    if np.all(y_true == y_true[0]):
+        name = CLASS_NAMES[int(y_true[0])]
+        raise PneumoniaError(f"{where}: only the class {name} is present; metrics need both, so add the other")
+    if not ((y_prob >= 0) & (y_prob <= 1)).all():  # also catches NaN
+        raise PneumoniaError(f"{where}: y_prob must lie in [0, 1] without NaN; retrain or predict that model again")
+    return y_true.astype(float), y_prob
+
+
+def apply_threshold(y_prob: ArrayLike, threshold: float) -> np.ndarray:
+    """Which radiographs are called PNEUMONIA. The only place where a probability becomes a decision."""
+    return np.asarray(y_prob) >= threshold
+
+
+def threshold_metrics(
+    y_true: ArrayLike, y_prob: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
+) -> dict[str, Values]:
+    """The THRESHOLD_METRICS at one operating point, in that order.
+
+    sensitivity, specificity, ppv and npv are nan when their denominator is 0; f1 is nan where ppv or sensitivity is
+    (scikit-learn would say 0 when nothing is called positive), balanced_accuracy where sensitivity or specificity is.
+    """
+    y_true, y_prob = check_scores(y_true, y_prob)
+    sick, called = y_true == 1, apply_threshold(y_prob, threshold)
+    cells = np.stack([sick & called, ~sick & called, ~sick & ~called, sick & ~called], axis=1).astype(float)
+    tp, fp, tn, fn = np.moveaxis(_as_weights(weights, len(y_true)) @ cells, -1, 0)
+    sensitivity, specificity, ppv = _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp)
+    f1 = np.where(np.isnan(ppv + sensitivity), np.nan, _ratio(2 * tp, 2 * tp + fp + fn))
+    accuracy, npv = _ratio(tp + tn, tp + fp + tn + fn), _ratio(tn, tn + fn)
+    values = (accuracy, sensitivity, specificity, ppv, npv, f1, (sensitivity + specificity) / 2)
+    return {name: _plain(value) for name, value in zip(THRESHOLD_METRICS, values, strict=True)}
+
+
+def accuracy(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """Share of radiographs called right at threshold 0.5."""
+    return threshold_metrics(y_true, y_prob, 0.5, weights)["accuracy"]
+
+
+def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """Probability that a PNEUMONIA scores above a NORMAL, ties counting one half (Hanley & McNeil 1982)."""
+    positive, negative = _weight_per_score(y_true, y_prob, weights)
+    total = negative.sum(axis=-1)
+    outranked = total[..., None] - negative.cumsum(axis=-1) + negative / 2
+    return _plain(_ratio((positive * outranked).sum(axis=-1), positive.sum(axis=-1) * total))
+
+
+def average_precision(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """Mean ppv over the steps in sensitivity, without interpolation (the definition of scikit-learn)."""
+    positive, negative = _weight_per_score(y_true, y_prob, weights)
+    tp = positive.cumsum(axis=-1)
+    called = tp + negative.cumsum(axis=-1)
+    # Before the first drawn radiograph nothing is called: no step in sensitivity, so 0 keeps it out of the sum.
+    ppv = np.divide(tp, called, out=np.zeros_like(tp), where=called > 0)
+    return _plain(_ratio((positive * ppv).sum(axis=-1), tp[..., -1]))
+
+
+def brier(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """Mean squared distance between probability and outcome, 0 at best (Brier 1950)."""
+    y_true, y_prob = check_scores(y_true, y_prob)
+    weights = _as_weights(weights, len(y_true))
+    return _plain(_ratio(weights @ (y_prob - y_true) ** 2, weights.sum(axis=-1)))
+
+
+def ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """Expected calibration error: mean gap between observed frequency and mean y_prob (Guo et al. 2017, binary case).
+
+    ECE_BINS equal-width bins of y_prob, open below as in Guo. It is biased upwards, the more so in a bootstrap sample,
+    so the percentile interval of a well calibrated model may lie above its own estimate.
+    """
+    y_true, y_prob = check_scores(y_true, y_prob)
+    weights = _as_weights(weights, len(y_true))
+    bins = np.digitize(y_prob, np.linspace(0, 1, ECE_BINS + 1)[1:-1], right=True)
+    gaps = np.eye(ECE_BINS)[bins] * (y_true - y_prob)[:, None]
+    return _plain(_ratio(np.abs(weights @ gaps).sum(axis=-1), weights.sum(axis=-1)))
+
+
+def choose_threshold(y_true: ArrayLike, y_prob: ArrayLike) -> float:
+    """The threshold of highest balanced accuracy (Youden's J, Youden 1950).
+
+    Candidates lie midway between neighbouring scores (0 and 1 count as scores), rounded to 6 decimals so that the
+    published threshold is the applied one. Of equally good ones the nearest to 0.5 is taken, then the lower.
+    """
+    y_true, y_prob = check_scores(y_true, y_prob)
+    scores = np.unique(np.r_[0.0, y_prob, 1.0])
+    candidates = np.unique(((scores[1:] + scores[:-1]) / 2).round(6))
+    positives, negatives = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
+    tp = len(positives) - np.searchsorted(positives, candidates)
+    tn = np.searchsorted(negatives, candidates)
+    youden = tp * len(negatives) + tn * len(positives)  # whole numbers, so that ties are exact
+    best = candidates[youden == youden.max()]
+    return float(best[np.abs(best - 0.5).round(6).argmin()])
+
+
+def bootstrap_weights(patient_ids: ArrayLike, draws: int, seed: int = DRAWS_SEED) -> np.ndarray:
+    """How often each radiograph occurs in each bootstrap sample: (draws, n) whole numbers as float32.
+
+    Every draw takes as many patients as there are, with replacement, each with all of its radiographs
+    (cluster bootstrap: Field & Welsh 2007). Equal patients and seed give equal draws, in whatever order rows come.
+    """
+    if draws < 1 or np.size(patient_ids) == 0:
+        raise PneumoniaError(
+            f"bootstrap: {draws} draws of {np.size(patient_ids)} radiographs; give at least one of each"
+        )
+    patients, row_patient = np.unique(np.asarray(patient_ids), return_inverse=True)
+    size = len(patients)
+    drawn = np.random.default_rng(seed).integers(size, size=(draws, size))
+    drawn += np.arange(draws)[:, None] * size
+    counts = np.bincount(drawn.ravel(), minlength=draws * size).astype(np.float32).reshape(draws, size)
+    return counts[:, row_patient]
+
+
+def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
+    """The 95 % percentile interval (Efron & Tibshirani 1993), nan ignored; (nan, nan) if all are nan."""
+    samples = np.asarray(samples)
+    samples = samples[~np.isnan(samples)]
+    if len(samples) == 0:
+        return math.nan, math.nan
+    low, high = np.percentile(samples, INTERVAL)
+    return float(low), float(high)
+
+
+def _as_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
+    """Weights as float64, (n,) or (draws, n); None weighs every radiograph alike."""
+    return np.ones(n) if weights is None else np.asarray(weights, dtype=float)
+
+
+def _weight_per_score(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of PNEUMONIA and of NORMAL at each distinct score, (..., scores), from the highest down."""
+    y_true, y_prob = check_scores(y_true, y_prob)
+    order = np.argsort(-y_prob, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(y_prob[order]) != 0])
+    weights, labels = _as_weights(weights, len(y_true))[..., order], y_true[order]
+    return (
+        np.add.reduceat(weights * labels, starts, axis=-1),
+        np.add.reduceat(weights * (1 - labels), starts, axis=-1),
+    )
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
+        return np.asarray(numerator) / np.asarray(denominator)
+
+
+def _plain(values: np.ndarray) -> Values:
+    return float(values) if np.ndim(values) == 0 else values
+
+
+DECIMALS = 6  # of every published value: far below the intervals, and the CSV is the same to the byte on every machine
+HALF = 0.5  # the threshold of every call, unless a figure says otherwise
+
+
+def compute_counts(frame: pd.DataFrame, threshold: float = HALF) -> np.ndarray:
+    """Confusion matrix of an ensemble frame: [[tn, fp], [fn, tp]], whole numbers."""
+    called = apply_threshold(frame["y_prob"], threshold).astype(int)
+    return np.bincount(2 * frame["label"].to_numpy(dtype=int) + called, minlength=4).reshape(2, 2)

@@ -1,0 +1,176 @@
+"""An archive of radiographs on a Ray cluster: Parquet parts, each path exactly once, continued after a kill.
+
+Ray Data hands the paths to a pool of actors, each of which holds the model; its blocks come back to the process that
+began it all, which alone writes. So a part is there as a whole or not at all, and a block that is computed twice,
+because a node was lost, is written once. The nodes read the files themselves, from storage that they share; the model
+is sent to them. (Not `read_binary_files`: one file that cannot be read would end the whole run.)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..config import ROOT, PneumoniaError
+from ..ray_cluster import connect
+from .final_model import RECORD, FinalModel
+from .reader import Answer, Reader
+from .table import COLUMNS, SETTINGS, describe_settings
+
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    import ray
+except ImportError:  # optional: `connect` says how to get them
+    pa = None
+
+BLOCK_ROWS, PART_ROWS = 256, 4096  # of one task of an actor; of one Parquet file
+NUMBERS = ("probability", "atypicality", "threshold", "refer_from", "refer_to", "prevalence")
+
+
+def predict_archive(
+    paths: Iterable[Path], out: Path, address: str, point: str, prevalence: float | None, resume: bool = False
+) -> tuple[int, int]:
+    """Answer every path into out/part-*.parquet, with the columns of answer_table.COLUMNS but for heatmap.
+
+    Returns: (paths that have an answer, those that could not be read). With `resume`, paths that have an answer in
+    `out` are left out, and those that could not be read are tried again.
+    Raises: PneumoniaError when there is no cluster, or when `out` holds parts and `resume` is off or they were made
+    with other settings.
+    """
+    reader = Reader(FinalModel(), point, prevalence)
+    connect(address)
+    try:
+        done = open_parts(out, describe_settings(reader), resume)
+        wanted = {show(path): os.fsencode(path) for path in paths}
+        missing = {name: raw for name, raw in wanted.items() if name not in done}
+        failed = 0
+        with tqdm(total=len(missing), desc="reading", unit="img", disable=None) as bar:
+            for part in stream_parts(missing, reader):
+                write_part(part, out)
+                failed += pc.sum(pc.not_equal(part["error"], "")).as_py()
+                bar.update(len(part))
+        return len(wanted) - failed, failed
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise PneumoniaError(f"--cluster {address}: was lost ({reason}); run again with --resume") from error
+    finally:
+        ray.shutdown()
+
+
+def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table]:
+    """Answers as they come in, in tables of PART_ROWS; memory here does not grow with their number."""
+    if not missing:
+        return
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts radiographs, not blocks
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("ray.data")] + ["ray.data"]:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    names, raw = list(missing), list(missing.values())
+    blocks = [
+        pa.table({"path": names[start : start + BLOCK_ROWS], "raw": raw[start : start + BLOCK_ROWS]})
+        for start in range(0, len(names), BLOCK_ROWS)
+    ]
+    files = {name: (ROOT / "models" / name).read_bytes() for name in list_model_files(reader.model)}
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    answered = ray.data.from_arrow(blocks).map_batches(
+        Worker,
+        fn_constructor_args=(ray.put(files), reader.point, reader.prevalence),
+        batch_size=BLOCK_ROWS,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+        num_cpus=1,
+    )
+    yield from answered.iter_batches(batch_size=PART_ROWS, batch_format="pyarrow")
+
+
+class Worker:
+    """An actor: the model on one core of a node."""
+
+    def __init__(self, files: object, point: str, prevalence: float):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in ray.get(files).items():
+                (Path(folder) / name).write_bytes(content)
+            self.reader = Reader(FinalModel(Path(folder), threads=1), point, prevalence)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        paths = [Path(os.fsdecode(raw)) for raw in batch["raw"].to_pylist()]
+        answers = self.reader.stream(paths, batch_size=32, workers=1)
+        return tabulate(batch["path"].to_pylist(), list(answers), describe_settings(self.reader))
+
+
+def tabulate(names: list[str], answers: list[Answer], settings: dict) -> pa.Table:
+    """The rows of a part: text is never missing, numbers are null where a file could not be read."""
+    rows = [
+        asdict(answer) | settings | {"path": name, "warnings": "; ".join(answer.warnings)}
+        for name, answer in zip(names, answers, strict=True)
+    ]
+    kinds = dict.fromkeys(NUMBERS, pa.float64()) | {"refer": pa.bool_()}
+    columns = [column for column in COLUMNS if column != "heatmap"]
+    arrays = [
+        pa.array([row[column] for row in rows], kinds[column])
+        if column in kinds
+        else pa.array([str(row[column] or "") for row in rows], pa.string())
+        for column in columns
+    ]
+    return pa.table(arrays, names=columns)
+
+
+def open_parts(out: Path, settings: dict, resume: bool) -> set[str]:
+    """Paths that have an answer in `out`; rows of files that could not be read are taken out, to be tried again."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PneumoniaError(f"{out}: cannot be made ({error.strerror}); choose another place") from error
+    parts = {path: read_part(path, settings) for path in sorted(out.glob("part-*.parquet"))} if resume else {}
+    if not resume and any(out.glob("part-*.parquet")):
+        raise PneumoniaError(f"{out}: holds answers; add --resume to continue them, or choose another folder")
+    done = set()
+    for path, part in parts.items():  # all of them are ours, or none is touched
+        answered = part.filter(pc.equal(part["error"], ""))
+        done.update(answered["path"].to_pylist())
+        if len(answered) == 0:
+            path.unlink()
+        elif len(answered) < len(part):
+            write_part(answered, out, path.name)
+    return done
+
+
+def read_part(path: Path, settings: dict) -> pa.Table:
+    """Raises: PneumoniaError when it is no part of answers, or one of another model or other settings."""
+    try:
+        part = pq.read_table(path)
+        others = any({settings[key]} != set(part[key].to_pylist()) for key in SETTINGS)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise PneumoniaError(f"{path}: no part of answers ({str(error).splitlines()[0]}); remove it") from error
+    if others:
+        raise PneumoniaError(f"{path}: made with another model or settings; choose another folder")
+    return part
+
+
+def write_part(part: pa.Table, out: Path, name: str | None = None) -> None:
+    """Under another name first: a kill leaves no half a part. Raises: PneumoniaError when it cannot be written."""
+    target = out / (name or f"part-{uuid.uuid4().hex[:12]}.parquet")
+    partial = out / f".{target.name}"
+    try:
+        pq.write_table(part, partial)
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PneumoniaError(f"{target}: cannot be written ({error}); free the disk, then run with --resume") from error
+
+
+def list_model_files(model: FinalModel) -> list[str]:
+    return [RECORD, *(part["name"] for part in model.record["files"])]
+
+
+def show(path: Path) -> str:
+    """The path as text; bytes that are no text (file names may hold them) are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

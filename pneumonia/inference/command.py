@@ -1,0 +1,183 @@
+"""`python -m pneumonia predict`: radiographs in; a table, JSON lines, a CSV file and heatmaps out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..config import PneumoniaError
+from .final_model import FinalModel
+from .inputs import count, expand
+from .reader import Answer, Reader
+from .table import AnswerTable, describe_settings, name_remedy
+
+ALL_READ, SOME_UNREADABLE, NOTHING_USABLE, INTERRUPTED = 0, 1, 2, 130
+NOT_FOR_CLINICAL_USE = "Not for clinical use."
+ROW = "{:>11}  {:<9}  {:<5}  {}"
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Answer every radiograph that `options.paths` names; returns the exit status.
+
+    Raises: PneumoniaError when an argument is wrong, the model cannot be loaded, or an output cannot be written.
+    """
+    if options.batch_size < 1 or options.workers < 1:
+        raise PneumoniaError("--batch-size and --workers: must be 1 or more")
+    if options.resume and options.csv is None and options.out is None:
+        raise PneumoniaError("--resume: continues a CSV file or a folder of parts; name it with --csv or --out")
+    try:
+        return _answer_on_cluster(options) if options.cluster or options.out else _answer_here(options)
+    except KeyboardInterrupt:
+        hint = "; add --resume to continue" if options.csv or options.out else ""
+        print(f"pneumonia: interrupted{hint}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _answer_here(options: argparse.Namespace) -> int:
+    reader = Reader(FinalModel(), options.operating_point, options.prevalence)
+    table = None
+    if options.csv:
+        table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
+    try:
+        return _answer_all(options, reader, table)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ALL_READ
+    finally:
+        if table:
+            table.close()
+
+
+def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable | None) -> int:
+    done, skipped = table.done if table else set(), Counter()
+    total = count(options.paths) if sys.stderr.isatty() else None
+    show = _Printer(options, reader, quiet=table is not None)
+    paths = _leave_out(expand(options.paths, sys.stdin), done, skipped)
+    answers = reader.stream(paths, options.batch_size, options.workers)
+    bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
+    read = failed = 0
+    for batch in _batches(iter(bar), options.batch_size):
+        if options.heatmap:
+            batch = [_add_heatmap(answer, reader, options.heatmap) for answer in batch]
+        for answer in batch:
+            read, failed = read + (answer.error is None), failed + (answer.error is not None)
+            if answer.error:
+                tqdm.write(f"pneumonia: {printable(answer.error)}", file=sys.stderr)
+            show(answer)
+        if table:
+            table.write(batch)
+    sys.stdout.flush()
+    return _status(read + skipped["done"], failed)
+
+
+def _answer_on_cluster(options: argparse.Namespace) -> int:
+    if not (options.cluster and options.out) or options.csv or options.json or options.heatmap:
+        raise PneumoniaError("--cluster and --out: go together, and with none of --csv, --json and --heatmap")
+    from .cluster import predict_archive
+
+    paths = expand(options.paths, sys.stdin)
+    point, prevalence = options.operating_point, options.prevalence
+    read, failed = predict_archive(paths, options.out, options.cluster, point, prevalence, options.resume)
+    status = _status(read, failed)
+    print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
+    return status
+
+
+def _leave_out(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
+    """The paths that have no row yet; how many had one is counted in `skipped`."""
+    for path in paths:
+        if str(path) in done:
+            skipped["done"] += 1
+        else:
+            yield path
+
+
+def _status(read: int, failed: int) -> int:
+    if read + failed == 0:
+        raise PneumoniaError("no radiographs found; name image files, or a folder that holds some")
+    if failed:
+        return SOME_UNREADABLE if read else NOTHING_USABLE
+    return ALL_READ
+
+
+def _batches(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
+    while batch := list(itertools.islice(answers, size)):
+        yield batch
+
+
+class _Printer:
+    """Writes answers to standard output: JSON lines, or a table for people."""
+
+    def __init__(self, options: argparse.Namespace, reader: Reader, quiet: bool):
+        self.as_json, self.quiet, self.settings = options.json, quiet and not options.json, describe_settings(reader)
+        if not self.as_json and not self.quiet:
+            name, digest = (self.settings[key] for key in ("model", "model_hash"))
+            threshold, low, high = (self.settings[key] for key in ("threshold", "refer_from", "refer_to"))
+            print(
+                f"{name} ({digest}), {reader.point}, where {100 * reader.prevalence:g} % are ill: PNEUMONIA from "
+                f"{threshold:.3f}, too close to call from {low:.3f} to {high:.3f}. {NOT_FOR_CLINICAL_USE}"
+            )
+            print(ROW.format("probability", "call", "refer", "file"))
+
+    def __call__(self, answer: Answer) -> None:
+        if self.as_json:
+            print(json.dumps(asdict(answer) | self.settings))
+        elif not self.quiet:
+            print(format_row(answer))
+
+
+def format_row(answer: Answer) -> str:
+    """One line for people; control characters in a file name cannot break it, or play with the terminal."""
+    name = printable(answer.path)
+    if answer.error:
+        return ROW.format("-", "-", "-", f"{name}  (cannot be read)")
+    refer, why = ("refer", "; ".join(answer.warnings) or "too close to call") if answer.refer else ("", "")
+    notes = f"  ({why})" if why else ""
+    return ROW.format(f"{answer.probability:.4f}", answer.call, refer, name + notes)
+
+
+def printable(text: str) -> str:
+    """The text in one line; what no terminal should get is escaped."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _add_heatmap(answer: Answer, reader: Reader, folder: Path) -> Answer:
+    """Write the overlay of a readable radiograph into `folder`; returns the answer with its path."""
+    if answer.error:
+        return answer
+    try:
+        overlay = reader.read(Path(answer.path)).overlay()
+    except PneumoniaError as error:  # it was there a moment ago
+        return Answer(answer.path, error=str(error))
+    target = folder / name_heatmap(answer.path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".part-{target.name}")
+        overlay.save(partial, format="PNG")
+        os.replace(partial, target)
+    except OSError as error:
+        raise PneumoniaError(
+            f"{target}: cannot be written ({error.strerror or error}); {name_remedy(error)}"
+        ) from error
+    return replace(answer, heatmap=str(target))
+
+
+def name_heatmap(path: str) -> str:
+    """The file name that belongs to a path, and to no other: the same name may lie in several folders."""
+    stem = "".join(char if char.isalnum() or char in "-_." else "_" for char in Path(path).stem[:60]).lstrip("-.")
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+    return f"{stem or 'radiograph'}-{digest}.png"

@@ -1,0 +1,297 @@
+"""Fit the series: seeded, recorded, resumable after a kill, and never twice when nothing changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import keras
+import numpy as np
+import pandas as pd
+
+from ..config import ModelConfig, PneumoniaError, Run
+from ..data.catalog import hash_catalog, select_used
+from ..data.generators import build_generators, compute_class_weights
+from ..records import (
+    Stopwatch,
+    checkpoint_path,
+    finish_retraining,
+    hash_file,
+    installed_versions,
+    load_matching_record,
+    record_path,
+    save_atomically,
+    start_retraining,
+    weights_path,
+)
+from .architectures import PRETRAINED, build_model, count_parameters
+from .baselines import baseline_features
+from .calibration import calibrate
+from .weights import describe_device, hash_weights, load_checkpoint, save_checkpoint, save_trained
+
+
+def say_now(line: str) -> None:
+    """Print without delay: whoever follows a log, or kills the training, sees every epoch that was done."""
+    print(line, flush=True)
+
+
+class Progress:
+    """Says how far the trainings are, and how long the rest will take at the pace seen so far."""
+
+    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = say_now):
+        self.say = say
+        self.waiting = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
+        self.spent_seconds = self.done_cost = 0.0
+
+    @staticmethod
+    def cost(config: ModelConfig) -> float:
+        """A rough price of one epoch, in arbitrary units: pixels, and the deep network soon shrinks its maps."""
+        return config.image_size**2 * (1.0 if "basic" in config.builder else 0.7)
+
+    def tell_epoch(self, config: ModelConfig, seed: int, history: list[dict]) -> None:
+        row = history[-1]
+        self.spent_seconds += row["wall_seconds"]
+        self.done_cost += self.cost(config)
+        self.waiting[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
+        left = sum(self.waiting.values()) * self.spent_seconds / self.done_cost
+        in_all = f"about {left / 60:.0f} min" if left >= 60 else "less than a minute"
+        self.say(
+            f"{config.name} seed {seed}  epoch {row['epoch']:2d}/{config.epochs}  loss {row['loss']:.3f}  "
+            f"validation: loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.3f}  "
+            f"{row['wall_seconds']:.0f} s  {in_all} left in all"
+        )
+
+
+VARIABLE = "PNEUMONIA_DEVICES"
+
+
+def count_devices() -> int:
+    """What PNEUMONIA_DEVICES asks for; 1 without it. Raises: PneumoniaError when it is no positive number."""
+    text = os.environ.get(VARIABLE, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise PneumoniaError(f"{VARIABLE}={text}: must be a number of devices, for example 2")
+    return int(text)
+
+
+def data_parallel() -> AbstractContextManager:
+    """Within it a network is built, or loaded, and compiled; it then lives on as many devices as are asked for.
+
+    Raises: PneumoniaError when there are not that many, or the backend cannot do it.
+    """
+    count, backend = count_devices(), keras.backend.backend()
+    if count == 1:
+        return nullcontext()
+    if backend != "tensorflow":
+        raise PneumoniaError(f"{VARIABLE}={count}: not with KERAS_BACKEND={backend}; take tensorflow")
+    devices = keras.distribution.list_devices()[:count]  # GPUs, else CPU devices
+    if len(devices) < count:
+        raise PneumoniaError(f"{VARIABLE}={count}: there are {len(devices)} only; ask for no more")
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([device.upper() for device in devices]).scope()
+
+
+Member = tuple[ModelConfig, int]  # a configuration and a seed
+
+
+def train_in_turn(run: Run, catalog: pd.DataFrame, members: list[Member], progress: Progress) -> None:
+    """Here, one after the other; `cluster.train_on_cluster` is the other way."""
+    for config, seed in members:
+        train_one(run, catalog, config, seed, progress)
+
+
+def train_all(
+    run: Run,
+    catalog: pd.DataFrame,
+    retrain: bool = False,
+    say: Callable[[str], None] = say_now,
+    train: Callable[..., None] = train_in_turn,
+) -> list[dict]:
+    """Train every member of the series whose record does not match (all of them with `retrain`).
+
+    Args: train: what leaves weights and record of the members it is given.
+    Returns: one training record per model and seed, in the order of the series.
+    """
+    if retrain:
+        start_retraining(run)
+    catalog_hash = hash_catalog(catalog)
+    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    missing = [member for member in members if load_matching_record(run, *member, catalog_hash) is None]
+    progress = Progress(missing, say)
+    train(run, catalog, missing, progress)
+    finish_retraining(run)
+    say(f"trained {len(missing)} of {len(members)} members; {len(members) - len(missing)} matched their records")
+    return [json.loads(record_path(run, *member).read_text()) for member in members]
+
+
+def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> dict:
+    """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
+    fit = fit_cnn if config.is_cnn else fit_baseline
+    with tell_memory(f"{config.name} seed {seed}"):
+        model, history, seconds = fit(run, catalog, config, seed, progress)
+    if config.half_precision:
+        round_weights(model)
+    calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
+    path = weights_path(run, config, seed)
+    save_trained(path, model)
+    seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
+    record = {
+        "model": config.name,
+        "seed": seed,
+        "config_hash": config.hash(),
+        "catalog_hash": hash_catalog(catalog),
+        "weights_sha256": hash_file(path),
+        "weights_hash": hash_weights(model),
+        "parameters": count_parameters(model),
+        "epochs": config.epochs,
+        **calibration,
+        **seconds,
+        "images_per_second": round(seen / seconds["wall_seconds"], 1) if seen else None,
+        "device": describe_device(),
+        "versions": installed_versions(),
+        "history": history,
+    }
+    save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
+    checkpoint_path(run, config, seed).unlink(missing_ok=True)
+    return record
+
+
+@contextmanager
+def tell_memory(where: str) -> Iterator[None]:
+    """Every backend's way of saying that memory is not enough, as one line; earlier members and epochs are on disk."""
+    try:
+        yield
+    except Exception as error:
+        told = f"{type(error).__name__} {error}".lower().replace("_", "")
+        if not any(word in told for word in ("memoryerror", "resourceexhausted", "out of memory")):
+            raise
+        raise PneumoniaError(f"{where}: not enough memory; lower its batch_size in config.py and run again") from error
+
+
+def round_weights(model: keras.Model) -> None:
+    """Keep 11 significant bits of every weight, as half precision does; what is left compresses to half its size."""
+    for layer in model.layers[:-1]:  # calibration changes the last one, which is small
+        mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]
+        layer.set_weights([np.ldexp(np.round(m * 2**11), e - 11).astype(np.float32) for m, e in mantissas_exponents])
+
+
+def fit_baseline(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
+    """Fit a scikit-learn baseline on train_fit: (estimator, no history, seconds)."""
+    stopwatch, used = Stopwatch(), select_used(catalog)
+    rows = (used["split"] == "train_fit").to_numpy()
+    model = build_model(config).fit(baseline_features(run, catalog, config)[rows], used["label"][rows])
+    progress.say(f"{config.name}: fitted in {stopwatch.read()['wall_seconds']:.1f} s")
+    return model, [], stopwatch.read()
+
+
+def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
+    """Fit a network for a fixed number of epochs, from its checkpoint if it has one: (model, history, seconds)."""
+    identity = {"config_hash": config.hash(), "catalog_hash": hash_catalog(catalog)}
+    checkpoint = checkpoint_path(run, config, seed)
+    with data_parallel():
+        model, header = load_checkpoint(checkpoint, identity)
+        if model is None:
+            model = begin_model(run, catalog, config, seed)
+    if header:
+        progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
+    recorder = EpochRecorder(config, seed, header.get("history", []), progress)
+    recorder.save = lambda history: save_checkpoint(checkpoint, model, identity | {"history": history})
+    if len(recorder.history) < config.epochs:
+        fit_epochs(model, build_generators(run, catalog, config, seed), recorder)
+    totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
+    return model, recorder.history, totals
+
+
+def begin_model(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
+    """The network of a configuration before its first step."""
+    keras.utils.set_random_seed(seed)
+    model = build_model(config)
+    if config.pretrained:
+        PRETRAINED[config.builder](model, run.cache)
+    images = int((select_used(catalog)["split"] == "train_fit").sum())
+    return compile_model(model, config, steps=math.ceil(images / config.batch_size) * config.epochs)
+
+
+def fit_epochs(model: keras.Model, generators: dict, recorder: EpochRecorder) -> None:
+    """Fit the epochs that are left. Raises: PneumoniaError when the loss is not a number any more."""
+    config, train = recorder.config, generators["train_fit"]
+    recorder.set_epoch = train.set_epoch
+    model.fit(
+        train,
+        validation_data=generators["validation"],
+        initial_epoch=len(recorder.history),
+        epochs=config.epochs,
+        class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
+        callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
+        shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
+        verbose=0,
+    )
+    if len(recorder.history) < config.epochs:
+        where = f"{config.name} seed {recorder.seed}, epoch {len(recorder.history) + 1}"
+        raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in config.py")
+
+
+def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.Model:
+    """AdamW (Loshchilov & Hutter, 2019) with 5 % linear warm-up, then cosine decay to zero over the rest of `steps`."""
+    warmup = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            schedule, weight_decay=config.weight_decay, use_ema=config.average_weights, ema_momentum=0.995
+        ),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy", keras.metrics.AUC(name="roc_auc")],
+        # XLA halves the speed of these networks on CPU under TensorFlow; JAX knows no other way.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return model
+
+
+class EpochRecorder(keras.callbacks.Callback):
+    """Before an epoch: its order and draws. After it: a row of history, a checkpoint, a line of progress."""
+
+    save: Callable[[list], None]
+    set_epoch: Callable[[int], None]
+
+    def __init__(self, config: ModelConfig, seed: int, history: list, progress: Progress):
+        super().__init__()
+        self.config, self.seed, self.history, self.progress = config, seed, history, progress
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.set_epoch(epoch)
+        self.seed_dropout(epoch)
+        self.stopwatch = Stopwatch()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = dict(logs or {})
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
+            return  # TerminateOnNaN ends the training; the last good checkpoint stays
+        measured = {name: round(float(value), 6) for name, value in logs.items()}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.history.append({"epoch": epoch + 1} | measured | {"learning_rate": rate} | self.stopwatch.read())
+        self.save(self.history)
+        self.progress.tell_epoch(self.config, self.seed, self.history)
+
+    def seed_dropout(self, epoch: int) -> None:
+        """Let dropout hang on (seed, epoch) alone: .keras files do not keep the state of its generators."""
+        keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)  # under PyTorch dropout draws from the global state
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            state.assign([1000 * (self.seed + 1) + index, epoch << 20])
+
+
+def collect_history(records: list[dict]) -> pd.DataFrame:
+    """The epochs of all networks in one table: model, seed, epoch, losses and scores (history.csv)."""
+    rows = [{"model": r["model"], "seed": r["seed"]} | row for r in records for row in r["history"]]
+    return pd.DataFrame(rows).drop(columns=["wall_seconds", "cpu_seconds"], errors="ignore")
+
+
+def collect_training(records: list[dict]) -> pd.DataFrame:
+    """What every training cost (training.csv)."""
+    columns = ["model", "seed", "parameters", "epochs", "wall_seconds", "cpu_seconds", "images_per_second", "device"]
+    return pd.DataFrame(records)[columns]

@@ -1,0 +1,133 @@
+"""Figures made of curves: learning_curves and roc_pr."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from ..evaluation.metrics import HALF, average_precision, compute_counts, roc_auc
+from ..results import Results, cnns, compute_ensemble, title_of
+from ..style import model_colours, new_figure, own_axes, signed, wrap
+
+LEARNING_QUANTITIES = ("loss", "accuracy")
+
+
+def compute_learning_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Mean, lowest and highest over seeds per epoch: columns (quantity, "mean" | "min" | "max"), index epoch."""
+    columns = [prefix + name for name in LEARNING_QUANTITIES for prefix in ("", "val_")]
+    return history[history["model"] == model].groupby("epoch")[columns].agg(["mean", "min", "max"])
+
+
+def plot_learning_curve(curves: pd.DataFrame, quantity: str, colour: str, ax: Axes | None = None) -> Axes:
+    """Train (dashed) and validation (solid) over epochs, with the range over seeds as a band."""
+    ax = own_axes(ax)
+    for name, label, line in ((quantity, "train", "--"), (f"val_{quantity}", "validation", "-")):
+        curve = curves[name]
+        shown_colour = "#444444" if label == "train" else colour
+        ax.plot(curve.index, curve["mean"], line, color=shown_colour, label=label)
+        ax.fill_between(curve.index, curve["min"], curve["max"], color=shown_colour, alpha=0.2, linewidth=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def compute_final_gaps(history: pd.DataFrame) -> pd.Series:
+    """Per model: accuracy on train minus on validation in the last epoch, mean over seeds, in points."""
+    last = history[history["epoch"] == history.groupby("model")["epoch"].transform("max")]
+    return 100 * (last["accuracy"] - last["val_accuracy"]).groupby(last["model"], sort=False).mean()
+
+
+def draw_learning_curves(results: Results) -> Figure:
+    colours, configs, gaps = model_colours(results.run), cnns(results.run), compute_final_gaps(results.history)
+    widest, narrowest = gaps.idxmax(), gaps.idxmin()
+    title = (
+        f"After the last epoch, accuracy on train minus validation is between {signed(gaps[narrowest])} points "
+        f"({title_of(results, narrowest)}) and {signed(gaps[widest])} ({title_of(results, widest)})"
+    )
+    note = (
+        "Colour: validation; dashed: train. Line: mean over seeds; band: lowest to highest seed. "
+        "Train is measured while learning, with dropout and any augmentation, so it may lie below validation."
+    )
+    figure = new_figure(title, note, height=6.4)
+    axes = figure.subplots(2, len(configs), sharey="row", squeeze=False)
+    for column, config in zip(axes.T, configs, strict=True):
+        curves = compute_learning_curves(results.history, config.name)
+        for ax, quantity in zip(column, LEARNING_QUANTITIES, strict=True):
+            plot_learning_curve(curves, quantity, colours[config.name], ax)
+        column[0].set_title(wrap(config.title, 1.9, 13, bold=True), color=colours[config.name], weight="bold")
+        column[1].set_xlabel("epoch")
+    axes[0, 0].set(ylabel="cross-entropy loss", yscale="log")
+    axes[0, 0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
+    axes[1, 0].set_ylabel("accuracy (share)")
+    return figure
+
+
+def plot_roc(frame: pd.DataFrame, colour: str, ax: Axes | None = None, **line) -> Axes:
+    """ROC curve of an ensemble frame (label, y_prob), the operating point at HALF as a dot."""
+    ax = own_axes(ax)
+    false_alarms, hits, _ = roc_curve(frame["label"], frame["y_prob"])
+    ax.plot(100 * false_alarms, 100 * hits, color=colour, **line)
+    (tn, fp), (fn, tp) = compute_counts(frame, HALF)
+    ax.plot(
+        100 * fp / (tn + fp), 100 * tp / (tp + fn), "o", color=colour, markersize=8, markeredgecolor="white", zorder=4
+    )
+    return ax
+
+
+def plot_precision_recall(frame: pd.DataFrame, colour: str, ax: Axes | None = None, **line) -> Axes:
+    """Precision against recall of an ensemble frame, the operating point at HALF as a dot."""
+    ax = own_axes(ax)
+    ppv, recall, _ = precision_recall_curve(frame["label"], frame["y_prob"])
+    ax.plot(100 * recall, 100 * ppv, color=colour, drawstyle="steps-post", **line)
+    (_, fp), (fn, tp) = compute_counts(frame, HALF)
+    if tp + fp:
+        ax.plot(
+            100 * tp / (tp + fn),
+            100 * tp / (tp + fp),
+            "o",
+            color=colour,
+            markersize=8,
+            markeredgecolor="white",
+            zorder=4,
+        )
+    return ax
+
+
+def describe_ranking(results: Results, scores: dict[str, float]) -> str:
+    """The ROC AUC of the final model beside that of the best baseline, if there is one."""
+    final = results.final_model
+    text = f"{title_of(results, final)} has a test ROC AUC of {scores[final]:.3f}"
+    baselines = [config.name for config in results.run.models if not config.is_cnn]
+    if not baselines:
+        return text
+    best = max(baselines, key=scores.__getitem__)
+    return f"{text}; the best baseline, {title_of(results, best)}, has {scores[best]:.3f}"
+
+
+def draw_roc_pr(results: Results) -> Figure:
+    colours = model_colours(results.run)
+    frames = {config.name: compute_ensemble(results, config.name, "test") for config in results.run.models}
+    scores = {name: roc_auc(frame["label"], frame["y_prob"]) for name, frame in frames.items()}
+    note = f"Probabilities averaged over the seeds of each model. Dots: threshold {HALF}. Dashed: baselines."
+    figure = new_figure(describe_ranking(results, scores), note, height=5.8)
+    left, right, legend = figure.subplots(1, 3, width_ratios=(1, 1, 0.62))
+    for config in results.run.models:
+        frame, colour = frames[config.name], colours[config.name]
+        width = 3 if config.name == results.final_model else 1.8
+        line = {"linestyle": "-" if config.is_cnn else "--", "linewidth": width}
+        plot_roc(frame, colour, left, **line)
+        plot_precision_recall(frame, colour, right, **line)
+        precision = average_precision(frame["label"], frame["y_prob"])
+        label = f"{wrap(config.title, 2.1, 11)}\nAUC {scores[config.name]:.3f}, AP {precision:.3f}"
+        legend.plot([], [], color=colour, label=label, **line)
+    legend.axis("off")
+    legend.legend(loc="center left", bbox_to_anchor=(-0.1, 0.5), borderaxespad=0, labelspacing=0.9)
+    floor = 100 * frames[results.final_model]["label"].mean()  # the precision of calling everybody ill
+    left.set(title="ROC", xlabel="1 - specificity (% of NORMAL)", ylabel="sensitivity (% of PNEUMONIA)")
+    right.set(title="precision and recall", xlabel="recall (% of PNEUMONIA)", ylabel="precision = PPV (% of calls)")
+    left.set(xlim=(-2, 102), ylim=(-2, 102))
+    right.set(xlim=(-2, 102), ylim=(floor - 4, 101.5))
+    return figure

@@ -1,0 +1,195 @@
+"""Figures that show radiographs as they are, on average, augmented and as twins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
+from ..data.catalog import find_root, select_used
+from ..data.pixels import load_pixels
+from ..data.radiograph import read_radiograph
+from ..evaluation.wording import join_words
+from ..results import Results, compute_ensemble
+from ..style import new_figure, own_axes
+from ..transforms.augmentations import AUGMENTATIONS, augment_batch
+from ..transforms.stress_copies import ALL_TWINS, find_donors, make_twins
+
+SHOWN_SIZE = 224  # pixels of a radiograph that is shown rather than learned from
+DRAWS = 7  # augmented versions of one radiograph
+DRAWS_SEED = 2018
+
+
+def attribute(run: Run) -> str:
+    """Whose radiographs these are."""
+    return "Radiographs: simulated." if run.is_simulated else "Radiographs: Kermany et al. 2018, CC BY 4.0"
+
+
+def read_pictures(run: Run, rows: pd.DataFrame, size: int = SHOWN_SIZE) -> np.ndarray:
+    """The radiographs of these rows (their column path), uint8 (n, size, size).
+
+    Raises: PneumoniaError when there are no radiographs at hand, or one cannot be read.
+    """
+    if run.data is None:
+        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
+    root = find_root(run.data, run.cache)
+    return np.stack([read_radiograph(root / path, size) for path in rows["path"]])
+
+
+def pick_patients(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Up to `count` rows of as many patients: in order of their SHA-256, which is arbitrary but never changes."""
+    return rows.sort_values("sha256").drop_duplicates("patient_id").head(count)
+
+
+def plot_radiograph(image: np.ndarray, caption: str = "", ax: Axes | None = None) -> Axes:
+    """One radiograph, (h, w) in 0-255, on the full gray scale, its caption above."""
+    ax = own_axes(ax)
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
+    ax.set_title(caption, size=11, pad=4)
+    hide_frame(ax)
+    return ax
+
+
+def hide_frame(ax: Axes) -> None:
+    """No ticks, lines or grid; unlike `axis("off")` this keeps the axis labels."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def draw_examples(results: Results) -> Figure:
+    """Each kind as one large and two small radiographs, side by side."""
+    used = select_used(results.catalog)
+    train = used[used["split"] == "train_fit"]
+    kinds = [kind for kind in (*KINDS, "unknown") if (train["kind"] == kind).any()]
+    names = {
+        "NORMAL": "NORMAL",
+        "bacteria": "PNEUMONIA, bacterial",
+        "virus": "PNEUMONIA, viral",
+        "unknown": "PNEUMONIA",
+    }
+    # The patterns are those of Kermany et al. (2018), figure S6; not every radiograph shows them as plainly.
+    title = (
+        "Textbook pattern: clear lungs when NORMAL, one clouded lobe when bacterial, a haze over both lungs when viral"
+    )
+    note = f"Three train radiographs of each kind, not chosen by eye. {attribute(results.run)}"
+    figure = new_figure(title, note, height=6.6)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
+    grid = figure.add_gridspec(1, len(kinds))
+    for column, kind in enumerate(kinds):
+        cell = grid[column].subgridspec(2, 2, height_ratios=(2, 1))
+        axes = [figure.add_subplot(place) for place in (cell[0, :], cell[1, 0], cell[1, 1])]
+        images = read_pictures(results.run, pick_patients(train[train["kind"] == kind], len(axes)))
+        for ax in axes:
+            hide_frame(ax)
+        for ax, image in zip(axes, images, strict=False):
+            plot_radiograph(image, ax=ax)
+        axes[0].set_title(names[kind], size=13, weight="bold")
+    return figure
+
+
+def compute_mean_images(results: Results) -> dict[str, np.ndarray]:
+    """class -> mean train radiograph, float64 (size, size) in 0-255, at the largest input size of the series."""
+    used = select_used(results.catalog)
+    pixels = load_pixels(results.run, results.catalog, max(config.image_size for config in results.run.models))
+    train = used["split"] == "train_fit"
+    rows = {name: np.flatnonzero(train & (used["class_name"] == name)) for name in CLASS_NAMES}
+    return {name: pixels[index].mean(axis=0, dtype=np.float64) for name, index in rows.items()}
+
+
+def draw_mean_images(results: Results) -> Figure:
+    means = compute_mean_images(results)
+    difference = means["PNEUMONIA"] - means["NORMAL"]
+    level, strongest = difference.mean(), difference.flat[np.abs(difference).argmax()]
+    title = (
+        f"Already on average the classes differ by up to {abs(strongest):.0f} of 255 gray levels in one place "
+        f"(PNEUMONIA {'brighter' if strongest > 0 else 'darker'} there), by {abs(level):.1f} over the whole picture"
+    )
+    figure = new_figure(title, f"Mean of all radiographs that are learned from. {attribute(results.run)}", height=4.9)
+    axes = figure.subplots(1, 3)
+    for ax, (name, image) in zip(axes, means.items(), strict=False):
+        plot_radiograph(image, f"mean of {name}", ax)
+    span = float(np.abs(difference).max())
+    shown = axes[2].imshow(difference, cmap="RdBu_r", vmin=-span, vmax=span, interpolation="bicubic")
+    axes[2].set_title("PNEUMONIA minus NORMAL", size=11, pad=4)
+    hide_frame(axes[2])
+    figure.colorbar(shown, ax=axes[2], label="gray levels (of 255)", shrink=0.75)
+    return figure
+
+
+def find_augmented(results: Results) -> ModelConfig:
+    """The final model if it is augmented, else the last one that is, else the last of the series with everything."""
+    candidates = [results.run.model(results.final_model), *reversed(results.run.models)]
+    return next((config for config in candidates if config.augmentations), candidates[0])
+
+
+def draw_augmented_batch(results: Results) -> Figure:
+    """Per kind one train radiograph, and what a network gets to see of it in DRAWS epochs."""
+    config, used = find_augmented(results), select_used(results.catalog)
+    names = config.augmentations or tuple(AUGMENTATIONS)
+    train = used[used["split"] == "train_fit"]
+    rows = pd.concat([pick_patients(train[train["kind"] == kind], 1) for kind in train["kind"].sort_values().unique()])
+    images, labels = read_pictures(results.run, rows, config.image_size), rows["label"].to_numpy()
+    title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
+    note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
+    figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
+    axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
+    rng = np.random.default_rng(DRAWS_SEED)
+    # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
+    batch = augment_batch(np.tile(images, (DRAWS, 1, 1)), np.tile(labels, DRAWS), names, rng)
+    for row, (line, image, kind) in enumerate(zip(axes, images, rows["kind"], strict=True)):
+        plot_radiograph(image, "" if row else "original", line[0]).set_ylabel(kind)
+        for ax, draw in zip(line[1:], batch[row :: len(images)], strict=True):
+            plot_radiograph(draw, ax=ax)
+    return figure
+
+
+def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the twins."""
+    splits = {"original": "validation"} | {name: f"validation_{name}" for name in ALL_TWINS}
+    columns = {
+        name: compute_ensemble(results, results.final_model, split).set_index("path")["y_prob"]
+        for name, split in splits.items()
+    }
+    return pd.DataFrame(columns).loc[rows["path"]]
+
+
+def draw_twins(results: Results) -> Figure:
+    """A NORMAL and a PNEUMONIA validation radiograph, each beside its twins and what the final model says."""
+    used = select_used(results.catalog)
+    validation = used[used["split"] == "validation"]
+    rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
+    config = results.run.model(results.final_model)
+    images = read_pictures(results.run, rows, config.image_size)
+    donors = find_donors(load_pixels(results.run, results.catalog, config.image_size), used)
+    columns = {"original": images} | {name: make_twins(images, rows, name, donors) for name in ALL_TWINS}
+    probabilities = compute_twin_probabilities(results, rows)
+    before, after = (
+        results.value(config.name, split, "roc_auc")["value"] for split in ("validation", worst_twin(results))
+    )
+    title = (
+        f"{config.title}: ROC AUC {before:.4f} on validation, "
+        f"{after:.4f} on its hardest twins ({worst_twin(results).removeprefix('validation_')})"
+    )
+    note = (
+        "Twins: changes that a radiologist would not care about, drawn once per radiograph. "
+        f"p: probability of PNEUMONIA, mean over seeds. {attribute(results.run)}"
+    )
+    figure = new_figure(title, note, height=5.9)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for line, class_name, (_, row), index in zip(
+        axes, rows["class_name"], probabilities.iterrows(), range(len(rows)), strict=True
+    ):
+        for ax, (name, pictures) in zip(line, columns.items(), strict=True):
+            plot_radiograph(pictures[index], f"{name}\np = {row[name]:.2f}", ax)
+        line[0].set_ylabel(class_name)
+    return figure
+
+
+def worst_twin(results: Results) -> str:
+    """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
+    return min(
+        (f"validation_{name}" for name in ALL_TWINS),
+        key=lambda split: results.value(results.final_model, split, "roc_auc")["value"],
+    )

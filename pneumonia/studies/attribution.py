@@ -1,0 +1,195 @@
+"""What moves a network: every change that should not matter, measured member by member on validation radiographs.
+
+Unlike the twins alone, it has the control of the aspect exchange, and masks that hide a part of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+from ..config import ModelConfig, PneumoniaError, Run
+from ..data.catalog import select_used
+from ..data.pixels import load_pixels
+from ..data.radiograph import read_radiograph
+from ..evaluation.metrics import roc_auc, threshold_metrics
+from ..evaluation.probability import to_logit
+from ..models.prediction import predict_pixels
+from ..models.weights import load_trained
+from ..results import Results, cnns, title_of
+from ..style import new_figure, own_axes, wrap
+from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
+from ..transforms.stress_copies import build_twins
+
+COLUMNS = ["model", "seed", "change", "metric", "value", "n"]
+BORDER, CENTRE = 0.12, 0.6  # shares of the side: the frame that is hidden, the square that is hidden
+Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint8 images (n, h, w))
+
+
+def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
+    """Validation as it is, its twins, the sharpness of the other class, a control of the aspect exchange, two masks.
+
+    The control is the same stretch and crop as in the twin "aspect", but towards the aspect ratio of the own class:
+    what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
+    """
+    used, pixels = select_used(catalog), load_pixels(run, catalog, size)
+    chosen = (used["split"] == "validation").to_numpy()
+    labels, images = used["label"].to_numpy()[chosen], pixels[chosen]
+    pairs = list(zip(images, labels, strict=True))
+    twins, corner = build_twins(pixels, used), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
+    return {
+        "validation": (labels, images),
+        **{name.removeprefix("validation_"): (rows["label"].to_numpy(), twin) for name, (rows, twin) in twins.items()},
+        "sharpness": (labels, np.stack([exchange_sharpness(image, label) for image, label in pairs])),
+        "control": (labels, np.stack([exchange_aspect(image, 1 - label) for image, label in pairs])),
+        "border": (labels, np.stack([mask_border(image, BORDER) for image in images])),
+        "centre": (labels, np.stack([cover(image, corner, (CENTRE, CENTRE), 0) for image in images])),
+    }
+
+
+def measure_changes(model: keras.Model, changes: Changes) -> Iterator[dict]:
+    """Yield {change, metric, value, n}: ROC AUC and calls at 0.5, and how far each class's logit went on average."""
+    before = None
+    for name, (labels, images) in changes.items():
+        y_prob = predict_pixels(model, images)
+        before = y_prob if before is None else before
+        moved = to_logit(y_prob) - to_logit(before)
+        values = threshold_metrics(labels, y_prob)
+        measured = {
+            "roc_auc": roc_auc(labels, y_prob),
+            **{metric: values[metric] for metric in ("accuracy", "sensitivity", "specificity")},
+            "logit_change_normal": moved[labels == 0].mean(),
+            "logit_change_pneumonia": moved[labels == 1].mean(),
+        }
+        for metric, value in measured.items():
+            yield {"change": name, "metric": metric, "value": value, "n": len(labels)}
+
+
+def load_encoding_swap(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same radiographs in two encodings, as two uint8 arrays (n, size, size).
+
+    Args: folder: holds as_shipped/ and as_q75/ with the same files below.
+    Raises: PneumoniaError when a file has no counterpart, or there is none at all.
+    """
+    shipped = sorted(path for path in (folder / "as_shipped").rglob("*") if path.is_file())
+    others = [folder / "as_q75" / path.relative_to(folder / "as_shipped") for path in shipped]
+    lost = [path for path in others if not path.exists()]
+    if lost or not shipped:
+        raise PneumoniaError(f"{lost[0] if lost else folder}: not there; give a folder with as_shipped/ and as_q75/")
+    first, second = (np.stack([read_radiograph(path, size) for path in paths]) for paths in (shipped, others))
+    return first, second
+
+
+def measure_swap(model: keras.Model, pair: tuple[np.ndarray, np.ndarray]) -> Iterator[dict]:
+    """Yield the mean and the spread over radiographs of the logit's change from the first encoding to the second."""
+    first, second = (to_logit(predict_pixels(model, images)) for images in pair)
+    for metric, value in (("logit_change_normal", (second - first).mean()), ("logit_sd", (second - first).std())):
+        yield {"change": "encoding_swap", "metric": metric, "value": value, "n": len(first)}
+
+
+def attribute(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> pd.DataFrame:
+    """Every change on every trained network of the run: the frame of attribution.csv.
+
+    Args: swap: folder of the encoding swap (load_encoding_swap); without it that line is left out.
+    """
+    rows, held = [], {}
+    members = [(config, seed) for config in run.models if config.is_cnn for seed in run.seeds_of(config)]
+    for config, seed in tqdm(members, "attributing", unit="model"):
+        if config.image_size not in held:  # one size at a time: the networks of one size follow each other
+            pair = load_encoding_swap(swap, config.image_size) if swap else None
+            held = {config.image_size: (build_changes(run, catalog, config.image_size), pair)}
+        rows += measure_member(load_trained(run, config, seed), config, seed, *held[config.image_size])
+    return pd.DataFrame(rows, columns=COLUMNS).round({"value": 6})
+
+
+def measure_member(model: keras.Model, config: ModelConfig, seed: int, changes: Changes, pair) -> list[dict]:
+    measured = [*measure_changes(model, changes), *(measure_swap(model, pair) if pair else ())]
+    return [{"model": config.name, "seed": seed} | row for row in measured]
+
+
+NETWORK_WIDTH = 1.6  # inches for the names of the networks
+LOWEST = 0.5  # ROC AUC of guessing: the dark end of the scale
+ORDER = (
+    *("validation", "encoding", "noise", "exposure", "framing", "tones"),
+    *("sharpness", "control", "aspect", "exchange"),
+)
+MASKS = ("border", "centre")  # they hide what a radiologist needs, so that a fall is no fault
+SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "sharpness", "aspect")  # one change at a time
+
+
+def compute_suspects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric of attribution.csv or ablation.csv, mean over seeds: index network, columns the changes."""
+    rows = table[table["metric"] == metric]
+    means = rows.pivot_table(index="model", columns="change", values="value", aggfunc="mean", sort=False)
+    return means[[name for name in (*ORDER, *MASKS) if name in means]]
+
+
+def find_culprit(table: pd.DataFrame) -> tuple[str, str]:
+    """(network, change): where a single change costs most ROC AUC."""
+    lost = table[[name for name in SINGLE if name in table]].rsub(table["validation"], axis=0)
+    network, change = np.unravel_index(np.argmax(lost.to_numpy(dtype=float)), lost.shape)
+    return str(lost.index[network]), str(lost.columns[change])
+
+
+def plot_suspects(table: pd.DataFrame, specificity: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """ROC AUC as shade and number, the specificity in percent below it; a row a network."""
+    ax = own_axes(ax)
+    values = table.to_numpy(dtype=float)
+    ax.imshow(values, cmap="cividis", vmin=LOWEST, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if value > 0.75 else "white"
+        below = f"{100 * specificity.iloc[row, column]:.0f} %"
+        ax.text(column, row - 0.04, f"{value:.3f}", ha="center", va="bottom", size=14, weight="bold", color=colour)
+        ax.text(column, row + 0.06, below, ha="center", va="top", size=11, color=colour)
+    ax.set_xticks(range(len(table.columns)), table.columns, size=12)
+    ax.xaxis.tick_top()
+    ax.set_xlabel("validation radiographs as they are, and altered", labelpad=8)
+    ax.xaxis.set_label_position("top")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
+    return ax
+
+
+def draw_suspects(results: Results) -> Figure:
+    measured = results.table("attribution")
+    table, specificity = (compute_suspects(measured, metric) for metric in ("roc_auc", "specificity"))
+    table = table.loc[[config.name for config in cnns(results.run)]]
+    network, change = find_culprit(table)
+    before, after = table.loc[network, "validation"], table.loc[network, change]
+    title = (
+        f"Changing only the {change} takes {title_of(results, network)} from ROC AUC {before:.3f} to {after:.3f}; "
+        f"{title_of(results, results.final_model)} keeps {table.loc[results.final_model, change]:.3f}"
+    )
+    note = (
+        "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
+        "tones, sharpness, aspect: those of the other class; control: aspect of the own class; "
+        "exchange: tones and aspect; border, centre: that part is black." + describe_swap(measured)
+    )
+    figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
+    ax = plot_suspects(table, specificity.loc[table.index, table.columns], figure.subplots())
+    ax.axvline(table.shape[1] - len(MASKS) - 0.5, color="white", linewidth=5)
+    name_rows(ax, results, table.index)
+    return figure
+
+
+def describe_swap(measured: pd.DataFrame) -> str:
+    """What the encoding swap moves at most, in words; nothing where it was not measured."""
+    rows = measured.query("change == 'encoding_swap' and metric == 'logit_change_normal'")
+    if rows.empty:
+        return ""
+    most = rows.groupby("model")["value"].mean().abs().max()
+    return f" The same file at another JPEG quality: a logit changes by {most:.3f} on average, at most."
+
+
+def name_rows(ax: Axes, results: Results, names: pd.Index) -> None:
+    ax.set_yticks(range(len(names)), [wrap(title_of(results, name), NETWORK_WIDTH, 12) for name in names], size=12)
+    for label, name in zip(ax.get_yticklabels(), names, strict=True):
+        label.set_weight("bold" if name == results.final_model else "normal")

@@ -1,0 +1,144 @@
+"""What every model says about the same radiographs under many conditions (corrupted, resampled, masked).
+
+Radiographs are changed at corruptions.SIDE pixels and only then brought to each model's own size, as a file would be.
+A model that does not look at the picture (majority class, file metadata) is left out: nothing here can move it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..config import ModelConfig, Run, short_hash
+from ..data.catalog import select_used
+from ..data.pixels import load_pixels
+from ..evaluation.metrics import DECIMALS, bootstrap_weights, ece, percentile_interval, roc_auc, threshold_metrics
+from ..models.baselines import flatten_pixels
+from ..models.prediction import predict_pixels
+from ..models.weights import load_trained
+from ..records import load_record, save_atomically
+from ..transforms.corruptions import SIDE, VERSION
+
+COLUMNS = ["model", "split", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
+HALF = 0.5
+Shrink = Callable[[np.ndarray, int], np.ndarray]  # (n, SIDE, SIDE) uint8, size -> (n, size, size) uint8
+
+
+def shrink_as_trained(images: np.ndarray, size: int) -> np.ndarray:
+    """The antialiased bilinear stretch of radiograph.read_radiograph."""
+    small = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in images]
+    return np.stack([np.asarray(image) for image in small])
+
+
+class Condition(NamedTuple):
+    """One way to show the radiographs: (n, SIDE, SIDE) uint8 and their SHA-256 -> the same shape; then to size."""
+
+    name: str
+    severity: int
+    change: Callable[[np.ndarray, list[str]], np.ndarray]
+    shrink: Shrink = shrink_as_trained
+
+
+class Scored(NamedTuple):
+    """What was said: rows of one split (n), and for each condition and model the probabilities (seeds, n)."""
+
+    rows: pd.DataFrame
+    y_prob: dict[tuple[str, int], dict[str, np.ndarray]]
+
+
+def sees_pixels(config: ModelConfig) -> bool:
+    return config.is_cnn or config.builder == "build_thumbnail_logistic"
+
+
+def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: Iterable[Condition]) -> Scored:
+    """Score one split under every condition, with every seed of every model that sees pixels.
+
+    What is scored is kept in the cache, condition by condition: a killed measurement goes on where it was.
+    Raises: PneumoniaError when a member is not trained, or when there are no radiographs.
+    """
+    rows = select_used(catalog[catalog["split"] == split])
+    members = [(config, seed) for config in run.models if sees_pixels(config) for seed in run.seeds_of(config)]
+    images, digests = load_pixels(run, catalog[catalog["split"] == split], SIDE), rows["sha256"].tolist()
+    weights = [(load_record(run, *member) or {}).get("weights_sha256") for member in members]
+    folder = run.cache / f"conditions-{short_hash([VERSION, SIDE, weights, digests, rows['path'].tolist()])}"
+    models, said = {}, {}
+    for condition in tqdm(list(conditions), f"conditions on {split}", unit="condition"):
+        kept = folder / f"{condition.name}-{condition.severity}.npy".replace(" ", "_")
+        if not kept.exists():
+            models = models or {member: load_trained(run, *member) for member in members}
+            y_prob = score_members(models, condition, np.asarray(images), digests)
+            save_atomically(kept, lambda partial, y_prob=y_prob: _save(partial, y_prob))
+        said[condition.name, condition.severity] = _by_model(members, np.load(kept))
+    return Scored(rows, said)
+
+
+def score_members(models: dict, condition: Condition, images: np.ndarray, digests: list[str]) -> np.ndarray:
+    """Probabilities (members, n) under one condition; each size is made once."""
+    changed, small, y_prob = condition.change(images, digests), {}, []
+    for (config, _), model in models.items():
+        size = config.image_size
+        if size not in small:
+            small[size] = condition.shrink(changed, size)
+        if config.is_cnn:
+            y_prob.append(predict_pixels(model, small[size]))
+        else:
+            y_prob.append(model.predict_proba(flatten_pixels(small[size]))[:, 1])
+    return np.stack(y_prob)
+
+
+class Measured(NamedTuple):
+    """Mean over seeds of one metric under one condition, and its bootstrap samples (draws,)."""
+
+    value: float
+    samples: np.ndarray
+    seeds: int
+
+
+def measure_conditions(scored: Scored, draws: int, with_roc_auc: bool = False) -> dict[tuple, Measured]:
+    """(model, condition, severity, metric) -> Measured; all see the same resampled patients."""
+    y_true = scored.rows["label"].to_numpy()
+    weights = bootstrap_weights(scored.rows["patient_id"], draws).astype(float)
+    measured = {}
+    for (name, severity), by_model in scored.y_prob.items():
+        for model, y_prob in by_model.items():
+            per_seed = [_all_metrics(y_true, one, weights, with_roc_auc) for one in y_prob]
+            for metric in per_seed[0]:
+                value = float(np.mean([of_seed[metric][0] for of_seed in per_seed]))
+                samples = np.mean([of_seed[metric][1] for of_seed in per_seed], axis=0)
+                measured[model, name, severity, metric] = Measured(value, samples, len(per_seed))
+    return measured
+
+
+def tabulate_conditions(measured: dict[tuple, Measured], split: str, n: int) -> pd.DataFrame:
+    """Measured values with 95 % intervals over patients: a frame with COLUMNS."""
+    rows = [
+        (model, split, name, severity, metric, m.value, *percentile_interval(m.samples), n, m.seeds)
+        for (model, name, severity, metric), m in measured.items()
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    numbers = ["value", "ci_low", "ci_high"]
+    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
+    return table
+
+
+def _all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, with_roc_auc: bool) -> dict:
+    """metric -> (value, samples)."""
+    plain, drawn = (threshold_metrics(y_true, y_prob, HALF, w) for w in (None, weights))
+    found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
+    extra = {"ece": ece} | ({"roc_auc": roc_auc} if with_roc_auc else {})
+    return found | {name: (metric(y_true, y_prob), metric(y_true, y_prob, weights)) for name, metric in extra.items()}
+
+
+def _by_model(members: list[tuple[ModelConfig, int]], y_prob: np.ndarray) -> dict[str, np.ndarray]:
+    names = np.array([config.name for config, _ in members])
+    return {name: y_prob[names == name] for name in dict.fromkeys(names)}
+
+
+def _save(partial, y_prob: np.ndarray) -> None:
+    with partial.open("wb") as file:
+        np.save(file, y_prob)

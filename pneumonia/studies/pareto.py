@@ -1,0 +1,196 @@
+"""Would more compute help? Width, resolution and epochs of the small recipe: accuracy against CPU seconds.
+
+Weights stay in build/pareto; what is measured goes into results/pareto.csv. A killed training goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ..config import ROOT, ModelConfig, Run
+from ..evaluation.evaluate import compute_metrics
+from ..evaluation.metrics import HALF
+from ..evaluation.wording import Facts, percent, with_span
+from ..models.prediction import predict_all
+from ..models.training import say_now, train_all
+from ..results import Results, title_of
+from ..series import ABLATION
+from ..style import GRAY, model_colours, new_figure, own_axes, wrap
+from .learning_curve import BASE
+
+SEEDS = (0,)
+WIDTHS = {"build_half_cnn": 0.5, "build_deep_cnn": 1.0, "build_wide_cnn": 1.5}
+GRID = (  # builder, pixels, epochs: each axis alone, then the corners
+    *(("build_deep_cnn", 96, epochs) for epochs in (3, 6, 12, 24)),
+    *(("build_deep_cnn", pixels, 12) for pixels in (48, 64, 128)),
+    *((builder, 96, 12) for builder in ("build_half_cnn", "build_wide_cnn")),
+    *(("build_half_cnn", 48, 6), ("build_half_cnn", 64, 12), ("build_half_cnn", 128, 24), ("build_deep_cnn", 128, 24)),
+)
+COLUMNS = ["model", "width", "image_size", "epochs", "parameters", "cpu_seconds", "seeds", "split", "metric", "value"]
+COLUMNS += ["ci_low", "ci_high"]
+METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+
+
+def pareto_run(base: Run, config: ModelConfig | None = None, grid: tuple = GRID) -> Run:
+    """One model for each entry of the grid."""
+    config = config or next(row for row in ABLATION if row.name == BASE)
+    models = tuple(
+        replace(
+            config,
+            name=f"pareto_{builder.removeprefix('build_').removesuffix('_cnn')}_{pixels}_{epochs}",
+            title=f"{builder.removeprefix('build_').removesuffix('_cnn')}, {pixels} px, {epochs} epochs",
+            builder=builder,
+            image_size=pixels,
+            epochs=epochs,
+            seeds=SEEDS,
+        )
+        for builder, pixels, epochs in grid
+    )
+    home = ROOT / "build" / "pareto" if base.name == "real" else base.home / "pareto"
+    return replace(base, name="pareto", home=home, models=models, seeds=SEEDS)
+
+
+def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+    """Train what is missing and score it on validation, twins and test: a frame with COLUMNS, mean over seeds.
+
+    cpu_seconds are those of one training. Scores test: the caller records the look.
+    """
+    records = pd.DataFrame(train_all(run, catalog, say=say))
+    cost = records.groupby("model")[["parameters", "cpu_seconds"]].mean()
+    metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws).query("seed == 'mean'")
+    metrics = metrics[metrics["metric"].isin(METRICS)].join(cost, on="model")
+    told = pd.DataFrame(
+        {
+            config.name: {
+                "width": WIDTHS[config.builder],
+                "image_size": config.image_size,
+                "epochs": config.epochs,
+                "seeds": len(run.seeds_of(config)),
+            }
+            for config in run.models
+        }
+    ).T
+    whole = ["image_size", "epochs", "seeds"]
+    table = metrics.join(told, on="model")
+    return table.astype(dict.fromkeys([*whole, "parameters"], int))[COLUMNS].reset_index(drop=True)
+
+
+def add_series(table: pd.DataFrame, results: Results, split: str, metric: str) -> pd.DataFrame:
+    """One split and metric of the grid, and the networks of the series beside it: model, title, cpu_seconds, value."""
+    rows = table.query("split == @split and metric == @metric")[["model", "cpu_seconds", "value", "ci_low", "ci_high"]]
+    cost = results.training.groupby("model")["cpu_seconds"].mean()
+    ours = [
+        {"model": config.name, "cpu_seconds": cost[config.name]}
+        | results.value(config.name, split, metric)[["value", "ci_low", "ci_high"]].to_dict()
+        for config in results.run.models
+        if config.is_cnn and config.name in cost
+    ]
+    return pd.concat([rows, pd.DataFrame(ours)], ignore_index=True)
+
+
+def find_front(table: pd.DataFrame) -> pd.Series:
+    """Which rows no other beats in both cpu_seconds (less) and value (more): bool, aligned with the table."""
+    best = table.sort_values(["cpu_seconds", "value"], ascending=[True, False])
+    before = best["value"].cummax().shift(fill_value=float("-inf"))
+    return (best["value"] > before).reindex(table.index)
+
+
+def describe_pareto(results: Results, table: pd.DataFrame) -> Facts:
+    """Chosen on the exchange twin of validation, told on test."""
+    chosen_on = table[(table["split"] == "validation_exchange") & (table["metric"] == "balanced_accuracy")]
+    best = chosen_on.loc[chosen_on["value"].idxmax()]
+    enough = chosen_on[chosen_on["value"] >= best["value"] - 0.01].sort_values("cpu_seconds").iloc[0]
+    test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
+    told = [
+        f"{row['image_size']} px, {row['epochs']} epochs, width {row['width']:g} (on test "
+        f"{with_span('accuracy', test.loc[row['model']])} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
+        for row in (best, enough)
+    ]
+    return {
+        "pareto.enough": f"Of {len(test)} small networks, one seed each, the best on the exchange twin of validation "
+        f"has {told[0]}. The cheapest within one point of it there has {told[1]}."
+    }
+
+
+CORE_HOUR = 0.05  # price of a core for an hour, in any unit: an EXAMPLE, not a fact
+SWEEP = 100  # networks to train
+
+
+def tell_growth(results: Results, table: pd.DataFrame) -> Facts:
+    """cost.growth -> how the CPU time of a training grows with epochs, pixels and width; and a sweep on paper."""
+    one = table.drop_duplicates("model").set_index(["width", "image_size", "epochs"])["cpu_seconds"]
+    steps = (
+        ("twice the epochs", (1.0, 96, 12), (1.0, 96, 24)),
+        ("twice the side of the picture", (1.0, 64, 12), (1.0, 128, 12)),
+        ("1.5 times the width", (1.0, 96, 12), (1.5, 96, 12)),
+    )
+    told = [
+        f"{one[more] / one[less]:.1f} times with {name}" for name, less, more in steps if {less, more} <= set(one.index)
+    ]
+    final = results.training.query("model == @results.final_model")["cpu_seconds"].mean()
+    hours = SWEEP * final / 3600
+    return {
+        "cost.growth": f"The CPU time of a training grows {', '.join(told)}, and linearly with seeds and "
+        f"radiographs. {SWEEP} trainings of the final network take {hours:.0f} core hours, shared by however many "
+        f"cores `train --cluster` finds ({hours * CORE_HOUR:,.2f} at an example price of {CORE_HOUR:g} a core hour)."
+    }
+
+
+WIDTH_MARKERS = {0.5: "v", 1.0: "o", 1.5: "^"}
+
+
+def plot_pareto(table: pd.DataFrame, grid: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Value in percent against CPU minutes; grid entries by width, the networks of the series in their colours."""
+    ax = own_axes(ax)
+    told = grid.drop_duplicates("model").set_index("model")
+    for row in table.itertuples():
+        own = row.model in told.index
+        marker = WIDTH_MARKERS[told.loc[row.model, "width"]] if own else "D"
+        shade = GRAY if own else colours[row.model]
+        ax.plot(row.cpu_seconds / 60, 100 * row.value, marker, color=shade, markersize=7 if own else 10, zorder=3)
+    front = table[find_front(table)].sort_values("cpu_seconds")
+    ax.plot(front["cpu_seconds"] / 60, 100 * front["value"], color="black", linewidth=1.2, drawstyle="steps-post")
+    ax.set_xscale("log")
+    ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    ax.xaxis.set_major_formatter("{x:g}")
+    return ax
+
+
+def draw_pareto(results: Results) -> Figure:
+    grid, final, colours = results.table("pareto"), results.final_model, model_colours(results.run)
+    tables = {
+        "validation": add_series(grid, results, "validation_exchange", "balanced_accuracy"),
+        "test": add_series(grid, results, "test", "accuracy"),
+    }
+    test = tables["test"]
+    where = "on" if find_front(test)[test["model"] == final].iloc[0] else "behind"
+    cost = test.set_index("model").loc[final]
+    title = (
+        f"{title_of(results, final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
+        f"{percent(cost['value'])} test accuracy and stands {where} the front of what compute buys"
+    )
+    note = (
+        f"Threshold {HALF}. Gray: the small recipe at other widths, sizes and epochs, one seed each. Colours: the "
+        "series, mean over seeds. Line: the front, where nothing cheaper is as good. CPU time of one training."
+    )
+    figure = new_figure(title, note, height=6.2)
+    axes = figure.subplots(1, 3, width_ratios=(1, 1, 0.55))
+    for ax, (split, table) in zip(axes, tables.items(), strict=False):
+        plot_pareto(table, grid, colours, ax)
+        ax.set_xlabel("CPU minutes of one training")
+        ax.set_title("exchange twin of validation" if split == "validation" else "official test")
+    axes[0].set_ylabel("balanced accuracy (%)")
+    axes[1].set_ylabel("accuracy (%)")
+    for width, marker in WIDTH_MARKERS.items():
+        axes[2].plot([], [], marker, color=GRAY, markersize=7, label=f"small, width {width:g}")
+    for name in test["model"][~test["model"].isin(grid["model"])]:
+        axes[2].plot([], [], "D", color=colours[name], markersize=10, label=wrap(title_of(results, name), 1.7, 11))
+    axes[2].axis("off")
+    axes[2].legend(loc="center left", bbox_to_anchor=(-0.15, 0.5), borderaxespad=0, labelspacing=0.8)
+    return figure

@@ -1,0 +1,224 @@
+"""What speed was measured, side by side with the usual ways: the figure `bench`."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from ..config import CLAIMED_ACCURACY
+from ..evaluation.wording import NOTHING, Facts, Table, join_words, percent
+from ..results import Results, command_for
+from ..style import GRAY, new_figure, own_axes, wrap
+
+OURS, FLOW = "pneumonia", "flow_from_directory"
+READERS = {  # variant -> label, colour, marker
+    FLOW: ("flow_from_directory", GRAY, "|"),
+    "image_dataset_from_directory": ("image_dataset_from_directory", "#E69F00", "s"),
+    "image_dataset_from_directory, cached": ("the same, cached", "#56B4E9", "D"),
+    OURS: ("this project", "#D55E00", "o"),
+}
+BLUE = "#0072B2"
+LABEL_WIDTH = 1.9  # inches for the names of the rows
+
+
+def select(table: pd.DataFrame, benchmark: str, metric: str, column: str = "median") -> pd.Series:
+    """`column` of one benchmark and metric, by variant."""
+    return table.query("benchmark == @benchmark and metric == @metric").set_index("variant")[column]
+
+
+def list_passes(table: pd.DataFrame) -> list[str]:
+    """The benchmarks of reading files, in the order of the table."""
+    rows = table[(table["variant"] == FLOW) & (table["metric"] == "throughput")]
+    return list(rows["benchmark"])
+
+
+def times(ratio: float) -> str:
+    """ "0.4x", "13x" or "1,300x"."""
+    return f"{float(f'{ratio:.2g}'):,.{1 if ratio < 10 else 0}f}x"
+
+
+def plot_reading(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Images per second of every reader as a multiple of flow_from_directory, a row per pass, logarithmic."""
+    ax = own_axes(ax)
+    passes = list_passes(table)
+    for height, benchmark in enumerate(passes):
+        ratios = select(table, benchmark, "throughput", "ratio").fillna(1.0)
+        for reader, (_, colour, marker) in READERS.items():
+            ax.plot(ratios[reader], height, marker, color=colour, markersize=11, markeredgewidth=2, linestyle="none")
+        ax.text(ratios[OURS], height - 0.2, times(ratios[OURS]), ha="center", va="bottom", size=11)
+    for label, colour, marker in READERS.values():
+        ax.plot([], [], marker, color=colour, markersize=9, markeredgewidth=2, linestyle="none", label=label)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_yticks(range(len(passes)), [wrap(name, LABEL_WIDTH, 11) for name in passes])
+    ax.set_ylim(len(passes) - 0.4, -0.8)
+    return ax
+
+
+def plot_training(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Images per second of training, a bar per variant, with the share of the measured peak."""
+    ax = own_axes(ax)
+    speed, share = select(table, "training", "throughput"), select(table, "training", "share of peak")
+    ax.barh(range(len(speed)), speed, color=BLUE, height=0.6)
+    for height, name in enumerate(speed.index):
+        ax.text(speed[name], height, f" {share[name]:.0f} % of peak", va="center", size=11)
+    ax.set_yticks(range(len(speed)), [wrap(name, LABEL_WIDTH, 11) for name in speed.index])
+    ax.set_xlim(0, 1.5 * speed.max())
+    ax.set_ylim(len(speed) - 0.4, -0.6)
+    return ax
+
+
+def draw_bench(results: Results) -> Figure:
+    table = results.table("bench")
+    passes = list_passes(table)
+    later = next(name for name in passes if name.endswith("later passes"))
+    gain = select(table, later, "throughput", "ratio")[OURS]
+    speed, share = (select(table, "training", metric) for metric in ("throughput", "share of peak"))
+    fastest = speed.idxmax()
+    title = (
+        f"After its first pass this project reads {times(gain)[:-1]} times as many radiographs a second as "
+        f"flow_from_directory; training is fastest with {fastest}, at {share[fastest]:.0f} % of what the machine can do"
+    )
+    note = (
+        "Medians, all variants in turn on the same machine. Peak: the speed of a product of large matrices, measured "
+        "through the same backend. Our first pass also audits every file and writes the cache."
+    )
+    figure = new_figure(title, note, height=2.6 + 0.62 * max(len(passes), len(speed)))
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    plot_reading(table, left).set(xlabel="images per second, as a multiple of flow_from_directory", title="reading")
+    plot_training(table, right).set(xlabel="images per second", title="training")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return figure
+
+
+ARCHIVE = 1_000_000  # radiographs to read
+SMALL = {"this project, in small": " (96 px, 6 epochs)"}  # what bench/cost.py trains
+
+
+def tell_archive(results: Results, table: pd.DataFrame) -> Facts:
+    """cost.archive -> reading a million radiographs, from the largest list of copies and the one of untouched files."""
+    rates = table[table["benchmark"] == "end to end"].set_index("variant")["median"]
+    if rates.empty:
+        return {"cost.archive": "How long an archive takes was not measured."}
+    largest: dict[str, tuple[int, float]] = {}  # kind of file -> length of the list, files a second
+    for variant, rate in rates.items():
+        count, kind = variant.split(maxsplit=1)
+        largest[kind] = max(largest.get(kind, (0, 0.0)), (int(count), rate))
+    told = [
+        f"{rate:.0f} {kind} a second ({ARCHIVE / rate / 3600:.1f} hours for {ARCHIVE:,}; a list of {count:,})"
+        for kind, (count, rate) in largest.items()
+    ]
+    cpu = table.query("benchmark == 'throughput' and unit == 'ms' and variant == 'ONNX Runtime'")["median"]
+    priced = "" if cpu.empty else f" The network alone takes {cpu.iloc[0] * ARCHIVE / 3.6e6:.1f} core hours for them."
+    return {"cost.archive": f"Read in one run on one machine: {' and '.join(told)}.{priced}"}
+
+
+def tabulate_pipeline(results: Results, facts: Facts) -> Table:
+    """results/bench.csv: radiographs a second, pass by pass, beside flow_from_directory and the fastest other way."""
+    head = ["radiographs a second", "this project", f"`{FLOW}`", "fastest other way", f"times `{FLOW}`"]
+    if "bench" not in results.measured:
+        return head, [[f"not measured in this run (`{command_for('bench')}`)", *[NOTHING] * 4]]
+    speeds, rows = results.table("bench").query("metric == 'throughput'"), []
+    for benchmark, of_pass in speeds.groupby("benchmark", sort=False):
+        medians = of_pass.set_index("variant")["median"]
+        if {OURS, FLOW} <= set(medians.index):
+            other = medians.drop(OURS).idxmax()
+            told = [f"{medians[name]:,.0f}" for name in (OURS, FLOW, other)]
+            ratio = of_pass.set_index("variant").loc[OURS, "ratio"]  # within a round, as in the figure
+            rows.append([benchmark, *told[:2], f"{told[2]} (`{other}`)", spell_times(ratio)])
+    return head, rows
+
+
+def spell_times(ratio: float) -> str:
+    """Two digits, at least: "0.35", "13", "1,940"."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
+def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
+    """cost.goal -> CPU seconds to the claimed accuracy, ours beside the popular recipe's."""
+    rows = table[table["benchmark"].str.endswith(" on test")]
+    if rows.empty:
+        return {
+            "cost.goal": "What it costs to reach the claimed accuracy was not measured (`python -m bench --only cost`)."
+        }
+    cost, best = (rows[rows["metric"] == metric].set_index("variant") for metric in ("cost", "best accuracy"))
+    told, reached = [], best["median"] >= 100 * CLAIMED_ACCURACY
+    for name, row in cost.iterrows():
+        verb = f"has {best.loc[name, 'median']:.1f} % after" if reached[name] else "is not there after all of its"
+        told.append(f"{'the ' * name.startswith('popular')}{name}{SMALL.get(name, '')} {verb} {row['median']:,.0f}")
+    theirs, ours = cost["median"]
+    ratio = f" ({spell_times(theirs / ours)} times as much for the former)" if reached.all() else ""
+    return {
+        "cost.goal": f"CPU seconds of a training until the mean of {cost['runs'].iloc[0]} seeds has "
+        f"{percent(CLAIMED_ACCURACY, 0)} of test right, from the files on: {'; '.join(told)}{ratio}."
+    }
+
+
+def tell_backends(results: Results, table: pd.DataFrame) -> Facts:
+    """cost.backends -> radiographs a second of training under every backend that was measured, the default first."""
+    rows = table[table["benchmark"] == "training"].set_index(["metric", "variant"])
+    if rows.empty:
+        return {"cost.backends": "How fast training is was not measured (`python -m bench --only training`)."}
+    speed, share = rows.loc["throughput"], rows.loc["share of peak", "median"]
+    default = speed.index[0]
+    others = [
+        f"{spell_times(row['ratio'])} times with {name.removeprefix('tensorflow, ')}"
+        for name, row in speed.iloc[1:].iterrows()
+    ]
+    return {
+        "cost.backends": f"The default, {default} in float32, trains on {speed.loc[default, 'median']:.0f} radiographs "
+        f"a second ({share[default]:.0f} % of the speed of a large matrix product); {join_words(others)}. bfloat16 "
+        "keeps 8 bits of every number, so the committed weights do without it."
+    }
+
+
+KERAS = "keras.Model.predict"
+
+
+def tabulate_reading(results: Results, facts: Facts) -> Table:
+    """results/predict_bench.csv: what Keras takes, what `predict` takes, and how many times better that is."""
+    head = ["measured", "Keras", "`predict`", "times better"]
+    if "predict_bench" not in results.measured:
+        return head, [missing_row("predict_bench", len(head))]
+    table, rows = results.table("predict_bench"), []
+    beside = table[table["benchmark"].isin(("cold start", "throughput"))]
+    for metric, pair in beside.groupby("metric", sort=False):
+        keras, ours = (pair[(pair["variant"] == KERAS) == side].iloc[0] for side in (True, False))
+        rows.append([metric, _amount(keras), _amount(ours), f"{ours['ratio']:.1f}"])
+    alone = table[table["benchmark"].isin(("memory", "end to end"))]
+    for variant, pair in alone.groupby("variant", sort=False):
+        count, what = variant.split(maxsplit=1)
+        told = ", ".join(f"{_amount(row)} {row['metric']}" for _, row in pair.iterrows())
+        rows.append([f"{int(count):,} {what}, file by file", NOTHING, told, NOTHING])
+    return head, rows
+
+
+def tell_agreement(results: Results, table: pd.DataFrame) -> Facts:
+    """reading.agreement -> prose from the rows "agreement" of predict_bench.csv."""
+    rows = table[table["benchmark"] == "agreement"].set_index(["variant", "metric"])
+    told = []
+    if "ONNX Runtime" in rows.index:
+        worst = rows.loc[("ONNX Runtime", "largest difference in probability")]
+        told.append(f"ONNX Runtime and Keras differ by at most {worst['median']:.0e} in probability.")
+    if "untouched files" in rows.index:
+        files = rows.loc["untouched files"]
+        mean, most = (files.loc[f"{what} difference in probability", "median"] for what in ("mean", "largest"))
+        flips = files.loc["calls that flip at 0.5"]
+        told.append(
+            f"Between {flips['runs']:.0f} untouched original files and their {flips['versus']}, probabilities differ "
+            f"by {mean:.4f} on average and {most:.3f} at most, and {flips['median']:.0f} calls flip."
+        )
+    return {"reading.agreement": " ".join(told) or "How far the answers agree with others was not measured."}
+
+
+def _amount(row: pd.Series) -> str:
+    digits = f"{row['median']:.0f}" if row["median"] >= 100 else f"{row['median']:#.3g}"
+    return digits if row["unit"] == "1/s" else f"{digits} {row['unit']}"
+
+
+def missing_row(table: str, columns: int) -> list[str]:
+    return [f"not measured in this run (`{command_for(table)}`)", *[NOTHING] * (columns - 1)]

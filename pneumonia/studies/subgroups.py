@@ -1,0 +1,132 @@
+"""Who is missed: sensitivity by kind of pneumonia, specificity by series of normal films, from predictions alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..evaluation.metrics import DECIMALS, HALF, apply_threshold, bootstrap_weights, percentile_interval
+from ..evaluation.scores import SplitScores, check_predictions, load_scores
+from ..evaluation.wording import join_words, percent
+from ..results import Results, title_of
+from ..style import KIND_COLOURS, name_models, new_figure, own_axes
+
+COLUMNS = ["model", "split", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "patients"]
+SPLITS = ("validation", "test")
+# What a patient's name tells (catalog.parse_name), by metric; archives such as MedMNIST name nobody: "unknown".
+SUBGROUPS = {
+    "sensitivity": {"bacteria": r"^person-\d+-bacteria$", "virus": r"^person-\d+-virus$"},
+    "specificity": {"IM": r"^IM-\d+$", "NORMAL2-IM": r"^NORMAL2-IM-\d+$"},
+}
+
+
+def compute_subgroups(predictions: pd.DataFrame, draws: int) -> pd.DataFrame:
+    """Share called right in every subgroup, of every model on validation and test: the frame of subgroups.csv.
+
+    Values are means over seeds at threshold 0.5, intervals 95 % over patients, all subgroups seeing the same draws.
+    "virus - bacteria" and "NORMAL2-IM - IM" are the differences, in the same units (shares of 1).
+    """
+    predictions = check_predictions(predictions)
+    rows = []
+    for model in predictions["model"].unique():
+        for split, scores in load_scores(predictions, model).items():
+            if split in SPLITS:
+                rows += [(model, split, *row) for row in split_subgroups(scores, draws)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    shares = ["value", "ci_low", "ci_high"]
+    table[shares] = table[shares].astype(float).round(DECIMALS) + 0.0
+    return table
+
+
+def split_subgroups(scores: SplitScores, draws: int) -> list[tuple]:
+    """(subgroup, metric, value, ci_low, ci_high, n, patients) of one model on one split; empty subgroups have none."""
+    weights, right = bootstrap_weights(scores.patient_ids, draws), share_right(scores)
+    rows = []
+    for label, metric in ((1, "sensitivity"), (0, "specificity")):
+        members = name_members(scores, label, SUBGROUPS[metric])
+        measured = {name: _mean(right[chosen], weights[:, chosen]) for name, chosen in members.items()}
+        for name, (value, samples) in measured.items():
+            rows.append((name, metric, value, *percentile_interval(samples), *_sizes(scores, members[name])))
+        for a, b in pairwise(name for name in measured if name != "unknown"):
+            value, samples = measured[b][0] - measured[a][0], measured[b][1] - measured[a][1]
+            both = members[a] | members[b]
+            rows.append((f"{b} - {a}", metric, value, *percentile_interval(samples), *_sizes(scores, both)))
+    return rows
+
+
+def name_members(scores: SplitScores, label: int, patterns: dict[str, str]) -> dict[str, np.ndarray]:
+    """subgroup -> which radiographs (n,) bool; only subgroups that have any. The rest of the class is "unknown"."""
+    patients, of_class = pd.Series(scores.patient_ids).astype(str), scores.y_true == label
+    members = {name: patients.str.contains(pattern).to_numpy() & of_class for name, pattern in patterns.items()}
+    members["unknown"] = of_class & ~np.any(list(members.values()), axis=0)
+    return {name: chosen for name, chosen in members.items() if chosen.any()}
+
+
+def share_right(scores: SplitScores) -> np.ndarray:
+    """(n,) share of the seeds that call each radiograph right at 0.5."""
+    seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
+    return np.mean([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in seeds], axis=0)
+
+
+def _mean(right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean and (draws,) resampled means; nan in a draw without anybody of the subgroup."""
+    with np.errstate(invalid="ignore"):
+        return float(right.mean()), weights @ right / weights.sum(axis=1)
+
+
+def _sizes(scores: SplitScores, chosen: np.ndarray) -> tuple[int, int]:
+    return int(chosen.sum()), len(set(scores.patient_ids[chosen]))
+
+
+# (subgroup, what readers see, colour) per metric
+SHOWN = {
+    "sensitivity": (
+        ("bacteria", "bacterial pneumonias", KIND_COLOURS["bacteria"]),
+        ("virus", "viral ones", KIND_COLOURS["virus"]),
+    ),
+    "specificity": (("IM", "normal series IM", "#0072B2"), ("NORMAL2-IM", "NORMAL2-IM", "#E69F00")),
+}
+MARKERS = ("o", "s")
+
+
+def plot_subgroups(table: pd.DataFrame, metric: str, models: list[str], ax: Axes | None = None) -> Axes:
+    """A row a model, a mark a subgroup: share called right in percent, interval as a bar."""
+    ax = own_axes(ax)
+    for number, (subgroup, label, colour) in enumerate(SHOWN[metric]):
+        rows = table[table["subgroup"] == subgroup].set_index("model")
+        for height, model in enumerate(models):
+            if model in rows.index:
+                value, low, high = 100 * rows.loc[model, ["value", "ci_low", "ci_high"]].to_numpy(dtype=float)
+                place = height - 0.15 + 0.3 * number
+                ax.plot([low, high], [place] * 2, color=colour, linewidth=3, alpha=0.4)
+                ax.plot(value, place, MARKERS[number], color=colour, markersize=8, markeredgecolor="white", zorder=3)
+        ax.plot([], [], MARKERS[number], color=colour, markersize=8, label=label)
+    ax.set_yticks(range(len(models)), [""] * len(models))
+    ax.set_ylim(len(models) - 0.5, -0.5)
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2, handletextpad=0.2)
+    return ax
+
+
+def draw_subgroups(results: Results) -> Figure:
+    table, models = results.table("subgroups"), [config.name for config in results.run.models]
+    table, final = table[table["split"] == "test"], results.final_model
+    right = table[table["model"] == final].set_index("subgroup")["value"].map(percent)
+    found, cleared = (
+        join_words([f"{right[name]} of {label}" for name, label, _ in shown if name in right])
+        for shown in SHOWN.values()
+    )
+    title = f"{title_of(results, final)} finds {found}, and clears {cleared}"
+    if not (found and cleared):
+        title = "The files tell neither the kind of pneumonia nor the series of the healthy children"
+    note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. File names tell the series."
+    figure = new_figure(title, note, height=6.0)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, (metric, of) in zip(axes, (("sensitivity", "PNEUMONIA"), ("specificity", "NORMAL")), strict=True):
+        plot_subgroups(table[table["metric"] == metric], metric, models, ax)
+        ax.set_xlabel(f"{metric} (% of {of})")
+    name_models(axes[0], results.run, results.final_model)
+    return figure

@@ -1,0 +1,232 @@
+"""Which pneumonia? The small recipe with three outputs (normal, bacterial, viral), beside the same one with two.
+
+Weights stay in build/three_class; what is measured goes into results/three_class.csv. A member that was trained for
+the same configuration and radiographs is not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..config import KINDS, ROOT, ModelConfig, PneumoniaError, Run
+from ..data.catalog import hash_catalog, select_used
+from ..data.generators import RadiographGenerator
+from ..data.pixels import load_pixels
+from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
+from ..evaluation.wording import Facts, percent, with_span
+from ..models.architectures import build_model
+from ..models.training import Progress, say_now, train_one
+from ..models.weights import hash_weights, load_trained, save_trained
+from ..records import hash_file, record_path, save_atomically, weights_path
+from ..results import Results
+from ..series import ABLATION
+from ..style import new_figure, own_axes
+from .learning_curve import BASE
+
+SEEDS = (0, 1, 2)
+THREE, TWO = "three_class", "two_class"
+SPLITS = ("validation", "test")
+COLUMNS = ["model", "split", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
+
+
+def three_class_run(base: Run, config: ModelConfig | None = None) -> Run:
+    """Two rows of the same recipe, apart in nothing but their head. Neither is calibrated: that is for two classes."""
+    config = replace(config or next(row for row in ABLATION if row.name == BASE), calibrate=False, seeds=SEEDS)
+    models = tuple(replace(config, name=name, title=name.replace("_", " ")) for name in (TWO, THREE))
+    home = ROOT / "build" / "three_class" if base.name == "real" else base.home / "three_class"
+    return replace(base, name="three_class", home=home, models=models, seeds=SEEDS)
+
+
+def build_three_class(config: ModelConfig) -> keras.Model:
+    """The network of the configuration with a softmax over KINDS in place of its sigmoid."""
+    model = build_model(config)
+    output = layers.Dense(len(KINDS), activation="softmax", name="kind")(model.layers[-2].output)
+    return keras.Model(model.inputs[0], output, name=config.name)
+
+
+def kind_labels(rows: pd.DataFrame) -> np.ndarray:
+    """0, 1, 2 = index in KINDS. PneumoniaError for archives whose files do not tell the kind (MedMNIST)."""
+    if unknown := set(rows["kind"]) - set(KINDS):
+        raise PneumoniaError(f"catalog.csv: kind {', '.join(sorted(unknown))} is unknown; use files that name the kind")
+    return rows["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
+
+
+def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
+    """Train the three outputs as training.fit_cnn trains one: same order, draws, optimiser and schedule."""
+    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
+    chosen = np.flatnonzero(used["split"] == "train_fit")
+    labels = kind_labels(used)[chosen]  # an exchange needs the class only: not 0 is PNEUMONIA to it
+    train = RadiographGenerator(pixels[chosen], labels, config.batch_size, True, config.augmentations, seed)
+    keras.utils.set_random_seed(seed)
+    model = build_three_class(config)
+    steps = len(train) * config.epochs
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - max(1, steps // 20), warmup_target=config.learning_rate, warmup_steps=max(1, steps // 20)
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        loss="sparse_categorical_crossentropy",
+        jit_compile=False,
+    )
+    weights = {kind: len(labels) / (len(KINDS) * max(n, 1)) for kind, n in enumerate(np.bincount(labels, minlength=3))}
+    next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
+    model.fit(train, epochs=config.epochs, class_weight=weights, callbacks=[next_epoch], shuffle=False, verbose=0)
+    return model
+
+
+def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> None:
+    """Train what is missing of both heads."""
+    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    progress, identity = Progress(members, say), hash_catalog(catalog)
+    for config, seed in members:
+        if _is_trained(run, config, seed, identity):
+            continue
+        if config.name == TWO:
+            train_one(run, catalog, config, seed, progress)
+            continue
+        say(f"{config.name} seed {seed}: {config.epochs} epochs")
+        path = weights_path(run, config, seed)
+        model = fit_three_class(run, catalog, config, seed)
+        save_trained(path, model)
+        record = {"model": config.name, "seed": seed, "config_hash": config.hash(), "catalog_hash": identity}
+        text = json.dumps(record | {"weights_sha256": hash_file(path), "weights_hash": hash_weights(model)})
+        save_atomically(record_path(run, config, seed), lambda partial, text=text: partial.write_text(text))
+
+
+def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+    """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
+
+    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
+    which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
+    KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the confusion matrix
+    "true as called". Scores test: the caller records the look.
+    """
+    train_members(run, catalog, say)
+    used, rows = select_used(catalog), []
+    for split in SPLITS:
+        chosen = np.flatnonzero(used["split"] == split)
+        cases = used.iloc[chosen]
+        weights = bootstrap_weights(cases["patient_id"], run.bootstrap_draws).astype(float)
+        for config in run.models:
+            images = load_pixels(run, catalog, config.image_size)[chosen]
+            outputs = [_predict(load_trained(run, config, seed), images) for seed in run.seeds_of(config)]
+            per_seed = [measure_outputs(kind_labels(cases), output, weights) for output in outputs]
+            for metric in per_seed[0]:
+                value = np.mean([found[metric][0] for found in per_seed])
+                interval = percentile_interval(np.mean([found[metric][1] for found in per_seed], axis=0))
+                rows.append((config.name, split, metric, float(value), *interval, len(cases), len(outputs)))
+    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
+
+
+def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
+    """metric -> (value, samples) of one network; output is (n, 3), or (n, 1) of the binary head."""
+    ill = 1 - output[:, 0] if output.shape[1] == 3 else output[:, 0]
+    ill = np.clip(ill, 0, 1)
+    plain, drawn = (threshold_metrics(kinds > 0, ill, 0.5, w) for w in (None, weights))
+    found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
+    found["roc_auc"] = roc_auc(kinds > 0, ill), roc_auc(kinds > 0, ill, weights)
+    if output.shape[1] == 1:
+        return found
+    called = output.argmax(axis=1)
+    found["accuracy of three"] = _share(called == kinds, np.ones(len(kinds), bool), weights)
+    for true, name in enumerate(KINDS):
+        for as_called, called_name in enumerate(KINDS):
+            found[f"{name} as {called_name}"] = _share(called == as_called, kinds == true, weights)
+    guess = 1 + (output[:, 2] > output[:, 1])
+    found["bacteria or virus"] = _share(guess == kinds, kinds > 0, weights)
+    return found
+
+
+def _share(right: np.ndarray, among: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    if not among.any():
+        return np.nan, np.full(len(weights), np.nan)
+    with np.errstate(invalid="ignore"):
+        return float(right[among].mean()), weights[:, among] @ right[among] / weights[:, among].sum(axis=1)
+
+
+def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return model.predict(RadiographGenerator(images, np.zeros(len(images)), 128), verbose=0)
+
+
+def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool:
+    try:
+        record = json.loads(record_path(run, config, seed).read_text())
+    except (OSError, ValueError):
+        return False
+    path = weights_path(run, config, seed)
+    known = (record["config_hash"], record["catalog_hash"], record["weights_sha256"])
+    return path.exists() and known == (config.hash(), identity, hash_file(path))
+
+
+def describe_three_class(results: Results, table: pd.DataFrame) -> Facts:
+    rows = table.set_index(["split", "model", "metric"])
+    told, before = (
+        with_span("accuracy", rows.loc[(split, "three_class", "bacteria or virus")]) for split in ("test", "validation")
+    )
+    three, two = (with_span("roc_auc", rows.loc[("test", model, "roc_auc")]) for model in ("three_class", "two_class"))
+    return {
+        "three_class.kinds": f"A small network (96 px) tells bacterial from viral pneumonia in {told} of the ill "
+        f"on test and in {before} on validation, whose labels no third physician checked. For ill or healthy, three "
+        f"outputs have a ROC AUC of {three}, two have {two}."
+    }
+
+
+KIND_TITLES = {"NORMAL": "normal", "bacteria": "bacterial", "virus": "viral"}
+HEADS = {"two_class": ("two outputs", "#0072B2", "o"), "three_class": ("three outputs", "#D55E00", "s")}
+
+
+def plot_kinds(values: pd.Series, ax: Axes | None = None) -> Axes:
+    """Confusion of the three outputs in percent of the row, the true kind. values: "true as called" -> share."""
+    ax = own_axes(ax)
+    shares = np.array([[values[f"{true} as {called}"] for called in KINDS] for true in KINDS])
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.62 else "black"
+        ax.text(column, row, percent(share), ha="center", va="center", size=15, weight="bold", color=colour)
+    titles = [KIND_TITLES[kind] for kind in KINDS]
+    ax.set_xticks(range(3), titles)
+    ax.set_yticks(range(3), titles)
+    ax.set(xlabel="called", ylabel="true kind")
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def draw_three_class(results: Results) -> Figure:
+    everything = results.table("three_class").set_index(["split", "model", "metric"])["value"]
+    before = everything["validation", "three_class", "bacteria or virus"]
+    table = results.table("three_class").query("split == 'test'")
+    three = table[table["model"] == "three_class"].set_index("metric")["value"]
+    two = table[table["model"] == "two_class"].set_index("metric")["value"]
+    title = (
+        f"Bacterial and viral are told apart in {percent(three['bacteria or virus'])} of the ill ({percent(before)} on "
+        f"validation); for ill or healthy, ROC AUC: three outputs {three['roc_auc']:.3f}, two {two['roc_auc']:.3f}"
+    )
+    note = (
+        "The small recipe (96 px) on test, mean over seeds; left in percent of the true kind. Bars: 95 % intervals. "
+        "Neither is calibrated, so that the threshold of 0.5 balances the two errors differently."
+    )
+    figure = new_figure(title, note, height=5.4)
+    left, right = figure.subplots(1, 2)
+    plot_kinds(three, left)
+    metrics = ("accuracy", "sensitivity", "specificity")
+    for number, (model, (label, colour, marker)) in enumerate(HEADS.items()):
+        rows = table[table["model"] == model].set_index("metric").loc[list(metrics)]
+        for height, row in enumerate(rows.itertuples()):
+            place = height - 0.12 + 0.24 * number
+            right.plot([100 * row.ci_low, 100 * row.ci_high], [place] * 2, color=colour, linewidth=4, alpha=0.4)
+            right.plot(100 * row.value, place, marker, color=colour, markersize=8, label=label if height == 0 else None)
+    right.set_yticks(range(len(metrics)), metrics)
+    right.set(ylim=(len(metrics) - 0.5, -0.7), xlabel="for PNEUMONIA against NORMAL (%)")
+    right.legend(loc="upper left", ncols=2)
+    return figure
