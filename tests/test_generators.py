@@ -20,7 +20,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_run
 
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.data import generators as generators_module
+from pneumonia.data import pixels as pixels_module
 from pneumonia.data.catalog import audit_radiographs, build_catalog, select_used
 from pneumonia.data.generators import RadiographGenerator, build_generators, compute_class_weights
 from pneumonia.data.pixels import load_pixels, store_pixels
@@ -182,7 +182,7 @@ def test_radiographs_are_decoded_once_per_size(run, catalog, monkeypatch):
     load_pixels(run, catalog, 24)
     before = cache_files(run)
     assert len(before) == 2
-    monkeypatch.setattr(generators_module, "decode", None)  # would fail if anything were decoded
+    monkeypatch.setattr(pixels_module, "decode", None)  # would fail if anything were decoded
     load_pixels(run, catalog, 16)
     load_pixels(replace(run, data=None), catalog, 24)  # once decoded, the files are not needed
     assert cache_files(run) == before
@@ -192,7 +192,7 @@ def test_what_the_audit_decoded_is_not_decoded_again(run, monkeypatch):
     catalog, images = audit_radiographs(run, 24)
     store_pixels(run, catalog, images, 24)
     expected = load_pixels(replace(run, cache=run.home / "another cache"), catalog, 24)
-    monkeypatch.setattr(generators_module, "decode", None)
+    monkeypatch.setattr(pixels_module, "decode", None)
     assert (load_pixels(run, catalog, 24) == expected).all()
 
 
@@ -237,18 +237,18 @@ KILLED_WHILE_DECODING = """
 import os, signal, sys
 from pathlib import Path
 import pandas as pd
-from pneumonia.data import generators
+from pneumonia.data import pixels as cache
 from tiny import tiny_run
 
-read, count = generators.decode, [0]
+read, count = cache.decode, [0]
 def die_half_way(*arguments):
     count[0] += 1
     if count[0] > 30:
         os.kill(os.getpid(), signal.SIGKILL)
     return read(*arguments)
-generators.decode = die_half_way
+cache.decode = die_half_way
 data, home = map(Path, sys.argv[1:])
-generators.load_pixels(tiny_run(data, home), pd.read_csv(home / "catalog.csv", keep_default_na=False), 16)
+cache.load_pixels(tiny_run(data, home), pd.read_csv(home / "catalog.csv", keep_default_na=False), 16)
 """
 
 
@@ -277,19 +277,19 @@ BUILT_TWICE_AT_ONCE = """
 import sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from pneumonia.data import generators
+from pneumonia.data import pixels as cache
 from tiny import tiny_run
 
-read = generators.decode
+read = cache.decode
 def read_slowly(*arguments):
     time.sleep(float(sys.argv[3]))
     return read(*arguments)
-generators.decode = read_slowly
+cache.decode = read_slowly
 run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]))
 catalog = pd.read_csv(run.home / "catalog.csv", keep_default_na=False)
 print("ready", flush=True)
 sys.stdin.readline()
-pixels = generators.load_pixels(run, catalog, 16)
+pixels = cache.load_pixels(run, catalog, 16)
 print(len(pixels), pixels.reshape(len(pixels), -1).std(axis=1).min() > 0)
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import config
+from pneumonia import series
 from pneumonia import pipeline as runs
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import write_simulated_tree
@@ -24,7 +24,7 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
     monkeypatch.setattr(runs, "download", no_network)
     monkeypatch.setattr(runs, "DEFAULT_DATA", tmp_path / "data" / "chest_xray")
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(series, "ROOT", tmp_path)
     small = partial(write_simulated_tree, n_train=(2, 4), n_val=2, n_test=(1, 2), size=32)
     monkeypatch.setattr(runs, "write_simulated_tree", small)
     return tmp_path
