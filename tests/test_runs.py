@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import series
 from pneumonia import pipeline as runs
+from pneumonia import series
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import write_simulated_tree
 from pneumonia.pipeline import find_radiographs, open_run
