@@ -76,9 +76,9 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     """The ensemble of `model` on test against every published figure: a frame with COLUMNS.
 
     Others publish rates, not predictions, so no paired test is possible. What is: an exact binomial test that takes
-    their figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every pairing
-    that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm: the
-    latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
+    their figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every
+    pairing that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm:
+    the latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
     child say less than as many children (Rao & Scott 1992, Biometrics 48: 577). This takes it that a child's films
     cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
     ROC AUC: the interval.
