@@ -100,13 +100,13 @@ def make_metrics(run: Run) -> None:
 
 
 def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
-    """What else follows from predictions.csv: the tables results.FOLLOWING, each in its file."""
-    write_table(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
-    write_table(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
-    write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
-    write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
-    write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
-    write_table(run, "power", compute_power(predictions, final))
+    """What else follows from predictions.csv: tables of their own, each in its file."""
+    write_measured(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
+    write_measured(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
+    write_measured(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
+    write_measured(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
+    write_measured(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
+    write_measured(run, "power", compute_power(predictions, final))
 
 
 def measure_export(results: Results) -> Path:

@@ -12,9 +12,10 @@ from pathlib import Path
 import matplotlib.figure
 
 from ..config import PneumoniaError
-from ..results import Results, command_for
+from ..results import Results
 from ..studies.ablation import draw_ablation
 from ..studies.attribution import draw_suspects
+from ..studies.commands import command_for
 from ..studies.decision import draw_decision_curve, draw_per_1000
 from ..studies.learning_curve import draw_more_data
 from ..studies.masking import draw_masking

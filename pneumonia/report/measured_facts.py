@@ -6,7 +6,8 @@ Every key is always there: what was not measured in this run says so, so that a 
 from __future__ import annotations
 
 from ..evaluation.wording import Facts
-from ..results import Results, command_for
+from ..results import Results
+from ..studies.commands import command_for
 from ..studies.decision import describe_decision
 from ..studies.heatmap_checks import tell_heatmaps
 from ..studies.learning_curve import describe_learning_curve

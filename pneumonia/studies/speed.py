@@ -9,8 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ..config import CLAIMED_ACCURACY
 from ..evaluation.wording import NOTHING, Facts, Table, join_words, percent
-from ..results import Results, command_for
+from ..results import Results
 from ..style import GRAY, new_figure, own_axes, wrap
+from .commands import command_for
 
 OURS, FLOW = "pneumonia", "flow_from_directory"
 READERS = {  # variant -> label, colour, marker
