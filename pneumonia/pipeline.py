@@ -16,6 +16,7 @@ from .data.pixels import store_pixels
 from .data.simulate import write_simulated_tree
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
 from .evaluation.operating_points import compute_operating_points
+from .evaluation.scores import Scores
 from .inference.final_model import FinalModel
 from .models.export import export_final
 from .models.prediction import predict_all
@@ -89,24 +90,24 @@ def make_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) 
 def make_metrics(run: Run) -> None:
     """predictions.csv -> metrics.csv, comparisons.csv and the final model in run.json. Needs no radiographs."""
     check_hashes(run, read_run_record(run), read_table(run, "catalog"))
-    predictions = read_table(run, "predictions")
-    metrics = compute_metrics(predictions, run.bootstrap_draws)
+    scores = Scores.parse(read_table(run, "predictions"))
+    metrics = compute_metrics(scores, run.bootstrap_draws)
     final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
-    comparisons = compare_models(predictions, [config.name for config in run.models], run.bootstrap_draws)
+    comparisons = compare_models(scores, [config.name for config in run.models], run.bootstrap_draws)
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)
     name_final_model(run, final, FINAL_MODEL_RULE)
-    make_consequences(run, predictions, final)
+    make_consequences(run, scores, final)
 
 
-def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
+def make_consequences(run: Run, scores: Scores, final: str) -> None:
     """What else follows from predictions.csv: tables of their own, each in its file."""
-    write_measured(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
-    write_measured(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
-    write_measured(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
-    write_measured(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
-    write_measured(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
-    write_measured(run, "power", compute_power(predictions, final))
+    write_measured(run, "subgroups", compute_subgroups(scores, run.bootstrap_draws))
+    write_measured(run, "operating_points", compute_operating_points(scores, final, run.bootstrap_draws))
+    write_measured(run, "per_1000", compute_per_1000(scores, final, run.bootstrap_draws))
+    write_measured(run, "decision_curve", compute_decision_curve(scores, final, run.bootstrap_draws))
+    write_measured(run, "published_comparisons", compare_published(scores, final, run.bootstrap_draws))
+    write_measured(run, "power", compute_power(scores, final))
 
 
 def measure_export(results: Results) -> Path:

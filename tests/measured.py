@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.measure import summarise
 from pneumonia.config import KINDS, Run
+from pneumonia.evaluation.scores import Scores
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.studies.decision import compute_decision_curve, compute_per_1000
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
@@ -24,14 +25,14 @@ from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 LAW = (0.02, 0.2, 0.6)
 
 
-def make_measured(run: Run, predictions: pd.DataFrame, final: str) -> dict[str, pd.DataFrame]:
-    """Every table of results.MEASURED."""
+def make_measured(run: Run, scores: Scores, final: str) -> dict[str, pd.DataFrame]:
+    """Every table that Results.measured may hold."""
     return {
-        "subgroups": compute_subgroups(predictions, 20),
-        "per_1000": compute_per_1000(predictions, final, 20),
-        "decision_curve": compute_decision_curve(predictions, final, 20),
-        "published_comparisons": compare_published(predictions, final, 20),
-        "power": compute_power(predictions, final),
+        "subgroups": compute_subgroups(scores, 20),
+        "per_1000": compute_per_1000(scores, final, 20),
+        "decision_curve": compute_decision_curve(scores, final, 20),
+        "published_comparisons": compare_published(scores, final, 20),
+        "power": compute_power(scores, final),
         "robustness": make_robustness(run),
         "masking": make_masking(run),
         "learning_curve": make_learning_curve(),

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from ..evaluation.metrics import ECE_BINS, HALF, ece
 from ..evaluation.wording import percent
-from ..results import Results, cnns, compute_ensemble, title_of
+from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
 
 EDGES = np.linspace(0, 1, ECE_BINS + 1)
@@ -53,11 +53,11 @@ def plot_histogram(frame: pd.DataFrame, colour: str, ax: Axes | None = None) -> 
 
 def draw_calibration(results: Results) -> Figure:
     colours = model_colours(results.run)
-    models = dict.fromkeys((cnns(results.run)[0].name, results.final_model))
-    scores = {split: compute_ensemble(results, results.final_model, split) for split in ("validation", "test")}
+    models = dict.fromkeys((results.cnns[0].name, results.final_model))
+    scores = {split: results.scores.ensemble(results.final_model, split) for split in ("validation", "test")}
     errors = {split: ece(frame["label"], frame["y_prob"]) for split, frame in scores.items()}
     title = (
-        f"The probabilities of {title_of(results, results.final_model)} are off by {errors['validation']:.3f} on "
+        f"The probabilities of {results.title(results.final_model)} are off by {errors['validation']:.3f} on "
         f"validation and by {errors['test']:.3f} on the official test, on average"
     )
     note = (
@@ -69,8 +69,8 @@ def draw_calibration(results: Results) -> Figure:
     for column, split in zip(axes.T, scores, strict=True):
         column[0].plot((0, 1), (0, 1), color=GRAY, linestyle=":", linewidth=1.5)
         for model, marker in zip(models, "so", strict=False):
-            frame = compute_ensemble(results, model, split)
-            plot_reliability(frame, title_of(results, model), colours[model], marker, column[0])
+            frame = results.scores.ensemble(model, split)
+            plot_reliability(frame, results.title(model), colours[model], marker, column[0])
             plot_histogram(frame, colours[model], column[1])
         column[0].set_title(SPLIT_TITLES[split])
         column[0].legend(loc="upper left")
@@ -100,17 +100,17 @@ def plot_threshold_curve(curves: dict[str, pd.DataFrame], metric: str, colour: s
 
 def draw_threshold_curve(results: Results) -> Figure:
     final, colour = results.final_model, model_colours(results.run)[results.final_model]
-    splits = [split for split in SPLIT_LINES if len(compute_ensemble(results, final, split))]
-    curves = {split: compute_threshold_curve(compute_ensemble(results, final, split)) for split in splits}
+    splits = [split for split in SPLIT_LINES if len(results.scores.ensemble(final, split))]
+    curves = {split: compute_threshold_curve(results.scores.ensemble(final, split)) for split in splits}
     names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
     seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
-    *values, chosen = (results.value(final, "test", name, seed)["value"] for name in names)
+    *values, chosen = (results.estimate(final, "test", name, seed).value for name in names)
     found, spared, found_then, spared_then = (percent(value) for value in values)
     title = (
         f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {found} to {found_then} "
         f"and specificity from {spared} to {spared_then}"
     )
-    who = title_of(results, final)
+    who = results.title(final)
     note = f"{who}, probabilities averaged over seeds. The threshold is chosen on validation and its twins."
     figure = new_figure(title, note, height=5.8)
     axes = figure.subplots(1, 2, sharey=True)

@@ -23,7 +23,7 @@ from ..evaluation.metrics import roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
-from ..results import Results, cnns, title_of
+from ..results import Results
 from ..style import new_figure, own_axes, wrap
 from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
 from ..transforms.stress_copies import build_twins
@@ -161,12 +161,12 @@ def plot_suspects(table: pd.DataFrame, specificity: pd.DataFrame, ax: Axes | Non
 def draw_suspects(results: Results) -> Figure:
     measured = results.table("attribution")
     table, specificity = (compute_suspects(measured, metric) for metric in ("roc_auc", "specificity"))
-    table = table.loc[[config.name for config in cnns(results.run)]]
+    table = table.loc[[config.name for config in results.cnns]]
     network, change = find_culprit(table)
     before, after = table.loc[network, "validation"], table.loc[network, change]
     title = (
-        f"Changing only the {change} takes {title_of(results, network)} from ROC AUC {before:.3f} to {after:.3f}; "
-        f"{title_of(results, results.final_model)} keeps {table.loc[results.final_model, change]:.3f}"
+        f"Changing only the {change} takes {results.title(network)} from ROC AUC {before:.3f} to {after:.3f}; "
+        f"{results.title(results.final_model)} keeps {table.loc[results.final_model, change]:.3f}"
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
@@ -190,6 +190,6 @@ def describe_swap(measured: pd.DataFrame) -> str:
 
 
 def name_rows(ax: Axes, results: Results, names: pd.Index) -> None:
-    ax.set_yticks(range(len(names)), [wrap(title_of(results, name), NETWORK_WIDTH, 12) for name in names], size=12)
+    ax.set_yticks(range(len(names)), [wrap(results.title(name), NETWORK_WIDTH, 12) for name in names], size=12)
     for label, name in zip(ax.get_yticklabels(), names, strict=True):
         label.set_weight("bold" if name == results.final_model else "normal")

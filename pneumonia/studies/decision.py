@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..config import PneumoniaError
-from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, threshold_metrics
+from ..evaluation.metrics import HALF, bootstrap_weights, percentile_interval, round_columns, threshold_metrics
 from ..evaluation.operating_points import choose_operating_points
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
-from ..evaluation.scores import SplitScores, load_scores
+from ..evaluation.scores import Scores
 from ..evaluation.wording import Facts, percent
-from ..results import Results, title_of
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 
 CHILDREN = 1000
@@ -38,36 +38,24 @@ class Prices(NamedTuple):
 EXAMPLES = Prices()
 
 
-def ensemble_scores(predictions: pd.DataFrame, model: str) -> tuple[SplitScores, dict[str, float]]:
-    """Test scores of a model, and its operating points from everything but test.
-
-    Raises: PneumoniaError when the model has no test or no validation rows.
-    """
-    splits = load_scores(predictions, model)
-    chosen_on = [scores for split, scores in splits.items() if split.startswith("validation")]
-    if "test" not in splits or not chosen_on:
-        raise PneumoniaError(f"predictions.csv: {model} lacks test or validation rows; run `make run` to score them")
-    y_true = np.concatenate([scores.y_true for scores in chosen_on])
-    return splits["test"], choose_operating_points(y_true, np.concatenate([s.ensemble for s in chosen_on]))
-
-
-def compute_per_1000(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Of 1,000 imaged children, how many would be missed, needlessly treated and referred: frame of per_1000.csv.
 
     Rates are those of the ensemble on test, with 95 % intervals over patients; that they hold at another prevalence
     is an assumption. "referred" are all called ill; "ill_among_referred" is the share of the ill in percent (PPV).
     """
-    scores, points = ensemble_scores(predictions, model)
-    weights = bootstrap_weights(scores.patient_ids, draws)
+    test, pooled = scores.test(model), scores.pooled(model)
+    points = choose_operating_points(pooled.y_true, pooled.ensemble)
+    weights = bootstrap_weights(test.patient_ids, draws)
     rows = []
     for name, threshold in points.items():
-        rates = [threshold_metrics(scores.y_true, scores.ensemble, threshold, w) for w in (None, weights)]
+        rates = [threshold_metrics(test.y_true, test.ensemble, threshold, w) for w in (None, weights)]
         for prevalence in PREVALENCES:
             value, samples = (count_outcomes(r["sensitivity"], r["specificity"], prevalence) for r in rates)
             for quantity in QUANTITIES:
                 interval = percentile_interval(samples[quantity])
                 rows.append((model, prevalence, name, threshold, quantity, float(value[quantity]), *interval))
-    return _rounded(pd.DataFrame(rows, columns=PER_1000_COLUMNS), ["value", "ci_low", "ci_high"])
+    return round_columns(pd.DataFrame(rows, columns=PER_1000_COLUMNS), ["value", "ci_low", "ci_high"])
 
 
 def count_outcomes(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
@@ -79,26 +67,26 @@ def count_outcomes(sensitivity: np.ndarray, specificity: np.ndarray, prevalence:
     return dict(zip(QUANTITIES, (ill - found, alarms, found + alarms, ppv), strict=True))
 
 
-def compute_decision_curve(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Net benefit per child (Vickers & Elkin 2006) of the model, treat-all and treat-none: frame of decision_curve.csv.
 
     A doctor who treats from a probability of p on holds one missed child for as bad as (1 - p) / p needless treatments;
     net benefit = ill treated - needlessly treated * p / (1 - p), as shares of all children. Intervals over patients.
     """
-    scores, _ = ensemble_scores(predictions, model)
-    weights = bootstrap_weights(scores.patient_ids, draws)
+    test = scores.test(model)
+    weights = bootstrap_weights(test.patient_ids, draws)
     rows = []
     for prevalence in PREVALENCES:
         for p in CURVE_THRESHOLDS:
             cut, price = float(rebase(p, REFERENCE_PREVALENCE, reference=prevalence)), p / (1 - p)
-            rates = [threshold_metrics(scores.y_true, scores.ensemble, cut, w) for w in (None, weights)]
+            rates = [threshold_metrics(test.y_true, test.ensemble, cut, w) for w in (None, weights)]
             value, samples = (
                 r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates
             )
             everybody = prevalence - (1 - prevalence) * price
             rows.append((model, prevalence, p, value, *percentile_interval(samples)))
             rows += [("treat all", prevalence, p, *[everybody] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
-    return _rounded(pd.DataFrame(rows, columns=CURVE_COLUMNS), ["net_benefit", "ci_low", "ci_high"])
+    return round_columns(pd.DataFrame(rows, columns=CURVE_COLUMNS), ["net_benefit", "ci_low", "ci_high"])
 
 
 def find_useful_range(curve: pd.DataFrame, prevalence: float) -> tuple[float, float]:
@@ -136,11 +124,6 @@ def count_row(prevalence: float, everybody: bool) -> list[float]:
     """missed, needlessly_treated and referred when all (or no) children are called ill."""
     outcomes = count_outcomes(np.array(float(everybody)), np.array(float(not everybody)), prevalence)
     return [float(outcomes[quantity]) for quantity in QUANTITIES[:3]]
-
-
-def _rounded(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    frame[columns] = frame[columns].astype(float).round(DECIMALS) + 0.0
-    return frame
 
 
 def describe_decision(results: Results, table: pd.DataFrame) -> Facts:
@@ -182,7 +165,7 @@ def draw_per_1000(results: Results) -> Figure:
     order = [(share, point) for share in PREVALENCES for point in points]
     middle = table.query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")["value"]
     title = (
-        f"If 30 % of {CHILDREN:,} imaged children were ill, {title_of(results, final)} would miss "
+        f"If 30 % of {CHILDREN:,} imaged children were ill, {results.title(final)} would miss "
         f"{middle['missed']:.0f} of 300 and call {middle['needlessly_treated']:.0f} of 700 healthy ones ill"
     )
     note = (
@@ -222,7 +205,7 @@ def draw_decision_curve(results: Results) -> Figure:
     low, high = find_useful_range(curve, 0.15)
     span = "nowhere" if np.isnan(low) else f"wherever one would treat from {100 * low:.0f} to {100 * high:.0f} % on"
     title = (
-        f"Where 15 % of the imaged children are ill, {title_of(results, final)} does more good than treating all or "
+        f"Where 15 % of the imaged children are ill, {results.title(final)} does more good than treating all or "
         f"none {span}"
     )
     note = (
@@ -236,7 +219,7 @@ def draw_decision_curve(results: Results) -> Figure:
         ax.set_title(f"{100 * prevalence:g} % ill")
         ax.set_xlabel("treat from (%)")
     axes[0].set_ylabel(f"net benefit (per {CHILDREN:,})")
-    strategies = ((title_of(results, final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
+    strategies = ((results.title(final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
     for ax, (label, line, shade) in zip(axes, strategies, strict=False):
         ax.legend(handles=ax.plot([], [], line, color=shade, label=wrap(label, 1.5, 11)), loc="upper right")
     return figure

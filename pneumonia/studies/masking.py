@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from ..config import Run
 from ..evaluation.metrics import HALF
 from ..evaluation.wording import Facts, percent, with_span
-from ..results import Results, title_of
+from ..results import Results
 from ..style import new_figure, own_axes, wrap
 from .conditions import Condition, measure_conditions, score_conditions, tabulate_conditions
 
@@ -84,7 +84,7 @@ def describe_masking(results: Results, table: pd.DataFrame) -> Facts:
     whole, lungs, only = (areas.loc[(final, name)] for name in ("nothing", "lungs", "all but lungs"))
     facts = {
         "masking.lungs": "Two ellipses, the same for every child, stand for the lungs. "
-        f"With them hidden, the ROC AUC of {title_of(results, final)} on test falls from "
+        f"With them hidden, the ROC AUC of {results.title(final)} on test falls from "
         f"{whole['value']:.3f} to {with_span('roc_auc', lungs)}; "
         f"with only them to see it is {with_span('roc_auc', only)}.",
         "masking.outside": "No other model was measured.",
@@ -93,7 +93,7 @@ def describe_masking(results: Results, table: pd.DataFrame) -> Facts:
     if len(others):
         most = others["value"].idxmax()
         seeds, area = int(others.loc[most, "seeds"]), with_span("roc_auc", others.loc[most])
-        named = f"{title_of(results, most)} ({seeds} seed{'s' * (seeds > 1)})"
+        named = f"{results.title(most)} ({seeds} seed{'s' * (seeds > 1)})"
         facts["masking.outside"] = f"Of the others, {named} still tells most without them: {area}."
     return facts
 
@@ -141,9 +141,9 @@ def draw_masking(results: Results) -> Figure:
     table, final = results.table("masking"), results.final_model
     areas, accuracy = compute_masks(table, "roc_auc"), compute_masks(table, "accuracy")
     others = areas["lungs"].drop(final)
-    rival = "" if others.empty else f"; {title_of(results, others.idxmax())} keeps {others.max():.3f}"
+    rival = "" if others.empty else f"; {results.title(others.idxmax())} keeps {others.max():.3f}"
     title = (
-        f"With the lungs hidden, {title_of(results, final)} falls from ROC AUC {areas.loc[final, 'nothing']:.3f} to "
+        f"With the lungs hidden, {results.title(final)} falls from ROC AUC {areas.loc[final, 'nothing']:.3f} to "
         f"{areas.loc[final, 'lungs']:.3f} on test{rival}"
     )
     note = (
@@ -153,7 +153,7 @@ def draw_masking(results: Results) -> Figure:
     )
     figure = new_figure(title, note, height=2.6 + 0.62 * len(areas))
     ax = plot_masks(areas, accuracy, figure.subplots())
-    titles = [wrap(title_of(results, name), LABEL_WIDTH, 12) for name in areas.index]
+    titles = [wrap(results.title(name), LABEL_WIDTH, 12) for name in areas.index]
     ax.set_yticks(range(len(areas)), titles, size=12)
     for label, name in zip(ax.get_yticklabels(), areas.index, strict=True):
         label.set_weight("bold" if name == final else "normal")

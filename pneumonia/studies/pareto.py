@@ -19,7 +19,7 @@ from ..evaluation.metrics import HALF
 from ..evaluation.wording import Facts, percent, with_span
 from ..models.prediction import predict_all
 from ..models.training import say_now, train_all
-from ..results import Results, title_of
+from ..results import Results
 from ..series import ABLATION
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 from .learning_curve import BASE
@@ -86,12 +86,12 @@ def add_series(table: pd.DataFrame, results: Results, split: str, metric: str) -
     rows = table.query("split == @split and metric == @metric")[["model", "cpu_seconds", "value", "ci_low", "ci_high"]]
     cost = results.training.groupby("model")["cpu_seconds"].mean()
     ours = [
-        {"model": config.name, "cpu_seconds": cost[config.name]}
-        | results.value(config.name, split, metric)[["value", "ci_low", "ci_high"]].to_dict()
-        for config in results.run.models
-        if config.is_cnn and config.name in cost
+        (config.name, cost[config.name], found.value, found.low, found.high)
+        for config in results.cnns
+        if config.name in cost
+        for found in [results.estimate(config.name, split, metric)]
     ]
-    return pd.concat([rows, pd.DataFrame(ours)], ignore_index=True)
+    return pd.concat([rows, pd.DataFrame(ours, columns=rows.columns)], ignore_index=True)
 
 
 def find_front(table: pd.DataFrame) -> pd.Series:
@@ -172,7 +172,7 @@ def draw_pareto(results: Results) -> Figure:
     where = "on" if find_front(test)[test["model"] == final].iloc[0] else "behind"
     cost = test.set_index("model").loc[final]
     title = (
-        f"{title_of(results, final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
+        f"{results.title(final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
         f"{percent(cost['value'])} test accuracy and stands {where} the front of what compute buys"
     )
     note = (
@@ -190,7 +190,7 @@ def draw_pareto(results: Results) -> Figure:
     for width, marker in WIDTH_MARKERS.items():
         axes[2].plot([], [], marker, color=GRAY, markersize=7, label=f"small, width {width:g}")
     for name in test["model"][~test["model"].isin(grid["model"])]:
-        axes[2].plot([], [], "D", color=colours[name], markersize=10, label=wrap(title_of(results, name), 1.7, 11))
+        axes[2].plot([], [], "D", color=colours[name], markersize=10, label=wrap(results.title(name), 1.7, 11))
     axes[2].axis("off")
     axes[2].legend(loc="center left", bbox_to_anchor=(-0.15, 0.5), borderaxespad=0, labelspacing=0.8)
     return figure

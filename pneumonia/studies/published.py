@@ -16,9 +16,10 @@ from ..evaluation.metrics import (
     bootstrap_weights,
     percentile_interval,
     roc_auc,
+    round_columns,
     threshold_metrics,
 )
-from ..evaluation.scores import SplitScores, load_scores
+from ..evaluation.scores import Scores, SplitScores
 from ..evaluation.significance import (
     SIGNIFICANCE,
     binomial_interval,
@@ -30,7 +31,7 @@ from ..evaluation.significance import (
     unpaired_size,
 )
 from ..evaluation.wording import Facts, join_words, percent
-from ..results import Results, title_of
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, wrap
 
 COLUMNS = [
@@ -41,7 +42,7 @@ POWER_COLUMNS = ["design", "discordant", "design_effect", "accuracy_a", "accurac
 TOLD_APART = (0.95, 0.96)  # the two accuracies of the power question
 
 
-def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compare_published(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """The ensemble of `model` on test against every published figure: the frame of published_comparisons.csv.
 
     Others publish rates, not calls, so no paired test is possible. What is: an exact binomial test that takes their
@@ -52,8 +53,8 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
     ROC AUC: the interval.
     """
-    scores = load_scores(predictions, model)["test"]
-    rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
+    test = scores.test(model)
+    rows = [row for published in PUBLISHED for row in _compare_work(published, test, draws)]
     table = pd.DataFrame(
         rows, columns=[name for name in COLUMNS if name not in ("p_holm", "p_pairing_holm", "verdict")]
     )
@@ -64,9 +65,7 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     table["verdict"] = [judge(row) for _, row in table.iterrows()]
     for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
         table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
-    numbers = ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"]
-    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
-    return table[COLUMNS]
+    return round_columns(table, ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"])[COLUMNS]
 
 
 def judge(row: pd.Series) -> str:
@@ -82,7 +81,7 @@ def judge(row: pd.Series) -> str:
     return f"{better}, but undecided without their calls"
 
 
-def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
+def compute_power(scores: Scores, model: str) -> pd.DataFrame:
     """How many test radiographs would tell TOLD_APART apart, by three designs: the frame of power.csv.
 
     Paired (McNemar, formula of Connor 1987): with the share of discordant calls seen between two trainings of `model`,
@@ -90,19 +89,17 @@ def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     multiplied by the design effect: several radiographs of one child tell less than as many children.
     """
     a, b = TOLD_APART
-    scores = load_scores(predictions, model)["test"]
-    effect = design_effect(find_right(scores), scores.patient_ids)
-    discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
-    names = list(predictions["model"].unique())
-    if names.index(model) > 0:
-        before = names[names.index(model) - 1]
-        other = load_scores(predictions, before)["test"].ensemble
-        discordant[f"paired, final model and {before}"] = _discordance(scores.ensemble, other)
+    test = scores.test(model)
+    effect = design_effect(find_right(test), test.patient_ids)
+    discordant = {"paired, two trainings of the final model": discordance_of_seeds(test)}
+    if model != scores.models[0]:
+        before = scores.models[scores.models.index(model) - 1]
+        discordant[f"paired, final model and {before}"] = _discordance(test.ensemble, scores.test(before).ensemble)
     rows = []
     for design, share in discordant.items():
         share = max(share, b - a)  # fewer discordant calls than the difference itself cannot be
-        rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(scores.y_true)))
-    rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(scores.y_true)))
+        rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(test.y_true)))
+    rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(test.y_true)))
     return pd.DataFrame(rows, columns=POWER_COLUMNS).round(DECIMALS)
 
 
@@ -113,8 +110,7 @@ def find_right(scores: SplitScores) -> np.ndarray:
 
 def discordance_of_seeds(scores: SplitScores) -> float:
     """Share of radiographs that two trainings call differently, mean over pairs; 0 for a single training."""
-    seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
-    shares = [_discordance(one, other) for one, other in combinations(seeds, 2)]
+    shares = [_discordance(one, other) for one, other in combinations(scores.seeds, 2)]
     return float(np.mean(shares)) if shares else 0.0
 
 
@@ -218,7 +214,7 @@ def draw_published(results: Results) -> Figure:
     rows = table[table["metric"] == "accuracy"].reset_index(drop=True)
     sure = rows["verdict"].str.contains("however the errors pair") & rows["verdict"].str.startswith("above")
     title = (
-        f"{title_of(results, final)} ({percent(rows['ours'][0])}, ensemble) is more accurate than {sure.sum()} of "
+        f"{results.title(final)} ({percent(rows['ours'][0])}, ensemble) is more accurate than {sure.sum()} of "
         f"{len(rows)} published results, however their errors pair with its own"
     )
     note = (

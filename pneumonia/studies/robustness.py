@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..config import Run
 from ..evaluation.metrics import HALF
 from ..evaluation.wording import Facts, percent, with_span
-from ..results import Results, title_of
+from ..results import Results
 from ..style import new_figure, own_axes, wrap
 from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from .conditions import Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
@@ -110,7 +110,7 @@ RESAMPLING_LIMIT = 1.0  # points of accuracy that the way of resampling may move
 
 
 def describe_robustness(results: Results, table: pd.DataFrame) -> Facts:
-    final, title = results.final_model, title_of(results, results.final_model)
+    final, title = results.final_model, results.title(results.final_model)
     rates = table[table["model"] == final].set_index(["condition", "severity", "metric"])["value"]
     worst, blind, extreme = (
         find_worst(table, final, up_to, metric)
@@ -147,7 +147,7 @@ def _corruption_error(results: Results, table: pd.DataFrame) -> str:
     return (
         f"Over {kinds} corruptions of {len(SEVERITIES)} severities its accuracy is "
         f"{with_span('accuracy', mean.loc[(final, 'accuracy')])}, and it errs {ratio['value']:.2f} times "
-        f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {title_of(results, REFERENCE)}; "
+        f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {results.title(REFERENCE)}; "
         f"on untouched radiographs {untouched:.2f} times."
     )
 
@@ -182,7 +182,7 @@ def describe_corruption_error(results: Results, table: pd.DataFrame) -> str:
     rows = table[chosen].set_index("model")["value"]
     if results.final_model not in rows.index or results.final_model == REFERENCE:
         return ""
-    return f"; all in all it errs {rows[results.final_model]:.2f} times as often as {title_of(results, REFERENCE)}"
+    return f"; all in all it errs {rows[results.final_model]:.2f} times as often as {results.title(REFERENCE)}"
 
 
 def draw_robustness(results: Results) -> Figure:
@@ -190,7 +190,7 @@ def draw_robustness(results: Results) -> Figure:
     worst = find_worst(table, final)
     clean = table.query("model == @final and condition == 'none' and metric == 'accuracy'")["value"].iloc[0]
     title = (
-        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {title_of(results, final)} "
+        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {results.title(final)} "
         f"falls from {percent(clean)} to {percent(worst['value'])} accuracy"
         f"{describe_corruption_error(results, table)}"
     )
@@ -201,11 +201,11 @@ def draw_robustness(results: Results) -> Figure:
     plot_shares(models, upper)
     plot_shares(severities, lower)
     upper.tick_params(labelbottom=False)
-    upper.set_yticks(range(len(models)), [wrap(title_of(results, name), 2.6, 12) for name in models.index], size=12)
+    upper.set_yticks(range(len(models)), [wrap(results.title(name), 2.6, 12) for name in models.index], size=12)
     for label, name in zip(upper.get_yticklabels(), models.index, strict=True):
         label.set_weight("bold" if name == final else "normal")
     lower.set_yticks(
         range(len(severities)), [f"severity {level}" for level in severities.index], size=12, weight="bold"
     )
-    lower.set_xlabel(f"corruption; below the gap: {title_of(results, final)} by severity")
+    lower.set_xlabel(f"corruption; below the gap: {results.title(final)} by severity")
     return figure
