@@ -186,14 +186,15 @@ def _as_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
 def _rank_classes(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None) -> list[tuple]:
     """Of PNEUMONIA, then of NORMAL: the scores (m,) from the highest down, and their weights (..., m)."""
     y_true, y_prob = check_scores(y_true, y_prob)
-    weights = np.ones(len(y_true)) if weights is None else np.asarray(weights)
+    whole = weights is not None and np.issubdtype(np.asarray(weights).dtype, np.integer)  # exact, and faster to add up
+    weights = np.asarray(weights) if whole else _as_weights(weights, len(y_true))
     order = np.argsort(-y_prob, kind="stable")
     classes = (order[y_true[order] == label] for label in (1, 0))
     return [(y_prob[chosen], weights[..., chosen]) for chosen in classes]
 
 
 def _cumulate(weights: np.ndarray) -> np.ndarray:
-    """(..., m) -> (..., m + 1), the sum of the first 0, 1, ... weights; whole numbers stay whole, which is faster."""
+    """(..., m) -> (..., m + 1), the sum of the first 0, 1, ... weights, whole if they are."""
     sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1), weights.dtype)
     np.cumsum(weights, axis=-1, out=sums[..., 1:])
     return sums

@@ -15,6 +15,7 @@ from pneumonia.evaluation.operating_points import (
     refers,
 )
 from pneumonia.evaluation.probability import predictive_values, rebase
+from pneumonia.evaluation.scores import Scores
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [400, 600])
@@ -73,7 +74,7 @@ def test_the_table_has_every_point_on_both_splits():
         for split in ("validation", "validation_noise", "test")
         for seed in (0, 1)
     ]
-    table = compute_operating_points(pd.concat(frames), "net", draws=50)
+    table = compute_operating_points(Scores.parse(pd.concat(frames)), "net", draws=50)
     assert list(table.columns) == COLUMNS
     screening = table.query("point == 'screening' and split == 'test' and metric == 'sensitivity'").iloc[0]
     assert screening["value"] >= 0.98
