@@ -195,7 +195,7 @@ def test_small_p_values_do_not_become_zero():
     rows = split_rows("test", patients=120)
     right = rows.assign(model="right", seed=0, y_prob=rows["label"] * 0.9)
     wrong = rows.assign(model="wrong", seed=0, y_prob=0.9 - rows["label"] * 0.8)
-    comparisons = compare_models(pd.concat([wrong, right]), ["wrong", "right"], DRAWS)
+    comparisons = compare_models(Scores.parse(pd.concat([wrong, right])), ["wrong", "right"], DRAWS)
     assert 0 < comparisons["p_value"].iloc[0] < 1e-20
 
 

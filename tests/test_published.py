@@ -83,7 +83,9 @@ def test_the_exact_test_is_that_of_scipy_and_goes_on_between_whole_numbers(k, n,
 def test_intervals_of_rates_are_those_of_scipy(k):
     exact = binomtest(k, 20).proportion_ci(method="exact")
     assert binomial_interval(k, 20) == pytest.approx((exact.low, exact.high))
-    low, high = binomial_interval(k / 2, 10)
+    low, high = binomial_interval([k / 2, k], [10, 20])
+    assert (low[1], high[1]) == pytest.approx((exact.low, exact.high))
+    low, high = low[0], high[0]
     assert low <= exact.low and exact.high <= high  # half as much is known
 
 

@@ -21,6 +21,7 @@ from ..config import ModelConfig, PneumoniaError, Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..evaluation.operating_points import choose_band, choose_operating_points
+from ..evaluation.probability import REFERENCE_PREVALENCE
 from ..evaluation.scores import SplitScores
 from ..inference.final_model import OUTPUTS, RECORD, FinalModel
 from ..records import hash_file, load_record, save_atomically
@@ -143,7 +144,7 @@ def describe(run: Run, config: ModelConfig, seeds: tuple[int, ...]) -> dict:
         "seeds": list(seeds),
         "weights_hash": hash_members(records),
         "image_size": config.image_size,
-        "reference_prevalence": 0.5,  # of the calibration, in which both classes weigh the same
+        "reference_prevalence": REFERENCE_PREVALENCE,  # of the calibration, in which both classes weigh the same
     }
 
 

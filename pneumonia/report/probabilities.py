@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
 from ..evaluation.metrics import ECE_BINS, HALF, ece
+from ..evaluation.significance import binomial_interval
 from ..evaluation.wording import percent
 from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
@@ -23,11 +23,7 @@ def compute_reliability(frame: pd.DataFrame) -> pd.DataFrame:
     bins = np.digitize(frame["y_prob"], EDGES[1:-1], right=True)
     table = frame.groupby(bins).agg(n=("label", "size"), y_prob=("y_prob", "mean"), ill=("label", "sum"))
     table["observed"] = table["ill"] / table["n"]
-    table["low"] = np.where(
-        table["ill"] == 0, 0, beta.ppf(0.025, table["ill"].clip(lower=0.5), table["n"] - table["ill"] + 1)
-    )
-    healthy = table["n"] - table["ill"]
-    table["high"] = np.where(healthy == 0, 1, beta.ppf(0.975, table["ill"] + 1, healthy.clip(lower=0.5)))
+    table["low"], table["high"] = binomial_interval(table["ill"], table["n"])
     return table
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ..config import PneumoniaError
 from ..evaluation.metrics import HALF, bootstrap_weights, percentile_interval, round_columns, threshold_metrics
 from ..evaluation.operating_points import choose_operating_points
-from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
+from ..evaluation.probability import REFERENCE_PREVALENCE, predictive_values, rebase
 from ..evaluation.scores import Scores
 from ..evaluation.wording import Facts, percent
 from ..results import Results
@@ -62,9 +62,8 @@ def count_outcomes(sensitivity: np.ndarray, specificity: np.ndarray, prevalence:
     """The QUANTITIES among 1,000 children of whom `prevalence` are ill; rates as shares."""
     ill, well = CHILDREN * prevalence, CHILDREN * (1 - prevalence)
     found, alarms = ill * np.asarray(sensitivity), well * (1 - np.asarray(specificity))
-    with np.errstate(invalid="ignore"):
-        ppv = 100 * found / (found + alarms)
-    return dict(zip(QUANTITIES, (ill - found, alarms, found + alarms, ppv), strict=True))
+    ppv, _ = predictive_values(np.asarray(sensitivity), np.asarray(specificity), prevalence)
+    return dict(zip(QUANTITIES, (ill - found, alarms, found + alarms, 100 * ppv), strict=True))
 
 
 def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFrame:
@@ -78,7 +77,7 @@ def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFra
     rows = []
     for prevalence in PREVALENCES:
         for p in CURVE_THRESHOLDS:
-            cut, price = float(rebase(p, REFERENCE_PREVALENCE, reference=prevalence)), p / (1 - p)
+            cut, price = rebase(p, REFERENCE_PREVALENCE, reference=prevalence), p / (1 - p)
             rates = [threshold_metrics(test.y_true, test.ensemble, cut, w) for w in (None, weights)]
             value, samples = (
                 r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates

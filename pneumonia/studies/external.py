@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import NOT_RADIOGRAPHS, parse_name, select_used
@@ -19,6 +18,7 @@ from ..data.radiograph import read_radiograph
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import DECIMALS
 from ..evaluation.scores import Scores
+from ..evaluation.significance import binomial_interval
 from ..evaluation.wording import format_interval, format_value
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
@@ -98,8 +98,8 @@ def widen_intervals(metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         trials = {"accuracy": well + ill, "sensitivity": ill, "specificity": well}
         n = (trials | {"ppv": called_ill, "npv": well + ill - called_ill}).get(row["metric"], 0)
         if n >= 1:
-            ends = binomtest(round(row["value"] * n), round(n)).proportion_ci()
-            metrics.loc[index, ["ci_low", "ci_high"]] = round(ends.low, DECIMALS), round(ends.high, DECIMALS)
+            ends = binomial_interval(round(row["value"] * n), round(n))
+            metrics.loc[index, ["ci_low", "ci_high"]] = np.round(ends, DECIMALS)
     return metrics
 
 
