@@ -37,10 +37,10 @@ def compute_mean_evidence(results: Results, images: np.ndarray) -> tuple[np.ndar
 
     Raises: PneumoniaError when a member is not trained.
     """
-    config = results.run.model(results.final_model)
     from ..models.gradcam import compute_evidence, find_pooled_head
     from ..models.weights import load_trained
 
+    config = results.run.model(results.final_model)
     models = [load_trained(results.run, config, seed) for seed in results.run.seeds_of(config)]
     head = find_pooled_head(models[0])
     method = "Grad-CAM ({} x {} places)".format(*head[0].input.shape[1:3]) if head else "Occlusion"

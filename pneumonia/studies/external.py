@@ -234,7 +234,7 @@ TOLD = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "brie
 TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
-    "extreme here; intercept below 0: too high. Site against site: 0.5 is films that cannot be told apart, 1 is films "
+    "extreme here; intercept below 0: too high. Site against site: 0.5 is films that cannot be distinguished, 1 is films "
     "that always can. ppv and npv are those of the share of ill children in each column."
 )
 PERFECT = (
@@ -305,7 +305,7 @@ def describe_recalibration(table: pd.DataFrame) -> str:
     if len(losses) < 2:
         return "Too few radiographs to try a re-calibration."
     if enough is None:
-        return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing that could be told from chance."
+        return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing that could be distinguished from chance."
     most = " (the most that were tried)" if enough == losses.index[-1] else ""
     return (
         f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "

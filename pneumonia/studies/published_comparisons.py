@@ -137,7 +137,7 @@ def read_share(percent: str) -> float:
 
 
 def find_right(scores: SplitScores) -> np.ndarray:
-    """bool (n,): which calls of the ensemble at threshold 0.5 are right."""
+    """bool (n,): which predictions of the ensemble at threshold 0.5 are right."""
     return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
 
 
