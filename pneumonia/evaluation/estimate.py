@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .metrics import THRESHOLD_METRICS
@@ -26,9 +27,16 @@ class Estimate:
     is_share: bool = True
 
     @classmethod
-    def of(cls, metric: str, value: float, low: float = math.nan, high: float = math.nan, n: int | None = None):
+    def of(
+        cls, metric: str, value: float, low: float = math.nan, high: float = math.nan, n: int | None = None
+    ) -> Estimate:
         """An estimate of a metric by its name in metrics.csv, which decides how it is written."""
         return cls(float(value), float(low), float(high), None if n is None else int(n), is_share(metric))
+
+    @classmethod
+    def of_row(cls, metric: str, row: Mapping) -> Estimate:
+        """An estimate from a row (value, ci_low, ci_high) of a result table."""
+        return cls.of(metric, row["value"], row["ci_low"], row["ci_high"])
 
     def __float__(self) -> float:
         return self.value

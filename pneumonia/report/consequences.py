@@ -7,11 +7,11 @@ from itertools import product
 import pandas as pd
 
 from ..evaluation.probability import predictive_values
-from ..evaluation.wording import NOTHING, Facts, Table, format_interval, format_value, percent
 from ..results import Results
 from ..series import ABLATION
 from ..studies.decision import CHILDREN, EXAMPLES, price_operating_points
 from ..transforms.stress_copies import ALL_TWINS
+from .wording import NOTHING, Facts, Table, format_interval, format_value, percent
 
 PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
 SUBGROUP_TITLES = {

@@ -5,7 +5,6 @@ Every key is always there: what was not measured in this run says so, so that a 
 
 from __future__ import annotations
 
-from ..evaluation.wording import Facts
 from ..results import Results
 from ..studies.commands import command_for
 from ..studies.decision import describe_decision
@@ -17,6 +16,7 @@ from ..studies.published import describe_power, describe_published
 from ..studies.robustness import describe_robustness
 from ..studies.speed import tell_agreement, tell_archive, tell_backends, tell_goal
 from ..studies.three_class import describe_three_class
+from .wording import Facts
 
 SENTENCES = {  # key -> table
     "robustness.worst": "robustness",

@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ..data.catalog import select_used
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import HALF, apply_threshold
-from ..evaluation.wording import percent
 from ..models.gradcam import compute_evidence, find_pooled_head
 from ..models.weights import load_trained
 from ..results import Results

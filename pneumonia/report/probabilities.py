@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import ECE_BINS, HALF, ece
 from ..evaluation.significance import binomial_interval
-from ..evaluation.wording import percent
 from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
 

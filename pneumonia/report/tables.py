@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from ..config import CLASS_NAMES
-from ..evaluation.wording import NOTHING, Facts, Table
 from ..results import Results
 from ..studies.outliers import tabulate_outliers
 from ..studies.published import PUBLISHED
 from ..studies.speed import tabulate_pipeline, tabulate_reading
 from .consequences import tabulate_costs, tabulate_operating, tabulate_referral, tabulate_subgroups, with_interval
+from .wording import NOTHING, Facts, Table
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ..config import Run
 from ..data.catalog import hash_catalog, select_used
 from ..data.pixels import load_pixels
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import roc_auc, threshold_metrics
-from ..evaluation.wording import percent
 from ..models.prediction import predict_pixels
 from ..models.training import say_now, train_all
 from ..models.weights import load_trained

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..config import PneumoniaError
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import (
     HALF,
     apply_threshold,
@@ -22,7 +23,6 @@ from ..evaluation.metrics import (
 from ..evaluation.operating_points import choose_operating_points
 from ..evaluation.probability import REFERENCE_PREVALENCE, predictive_values, rebase
 from ..evaluation.scores import Scores, SplitScores
-from ..evaluation.wording import Facts, percent
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 
@@ -145,7 +145,7 @@ def count_row(prevalence: float, everybody: bool) -> list[float]:
     return [float(outcomes[quantity]) for quantity in QUANTITIES[:3]]
 
 
-def describe_decision(results: Results, table: pd.DataFrame) -> Facts:
+def describe_decision(results: Results, table: pd.DataFrame) -> dict[str, str]:
     told = []
     for prevalence in table["prevalence"].unique():
         low, high = find_useful_range(table, prevalence)

@@ -15,11 +15,11 @@ from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import NOT_RADIOGRAPHS, parse_name, select_used
 from ..data.pixels import load_pixels
 from ..data.radiograph import read_radiograph
+from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import DECIMALS
 from ..evaluation.scores import Scores
 from ..evaluation.significance import binomial_interval
-from ..evaluation.wording import format_interval, format_value
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
 from ..records import save_atomically
@@ -290,13 +290,9 @@ def _tabulate_metrics(metrics: pd.DataFrame) -> list[str]:
     lines = ["| mean over seeds, threshold 0.5 | validation | this site |\n| --- | ---: | ---: |"]
     means = metrics.query("seed == 'mean'").set_index(["split", "metric"])
     for metric in TOLD:
-        cells = [spell_metric(metric, means.loc[(split, metric)]) for split in ("validation", "test")]
+        cells = [Estimate.of_row(metric, means.loc[(split, metric)]).full for split in ("validation", "test")]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
     return lines
-
-
-def spell_metric(metric: str, row: pd.Series) -> str:
-    return f"{format_value(metric, row['value'])} ({format_interval(metric, row['ci_low'], row['ci_high'])})"
 
 
 def describe_recalibration(table: pd.DataFrame) -> str:

@@ -17,8 +17,8 @@ from ..config import Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..data.simulate import simulate_radiograph
+from ..evaluation.estimate import percent
 from ..evaluation.probability import to_logit
-from ..evaluation.wording import Facts, percent
 from ..inference.final_model import OUTPUTS, FinalModel
 from ..inference.heatmap import compute_occlusion, scale_evidence
 from ..models.architectures import build_model
@@ -136,7 +136,7 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     return values.mean(), values.mean() - half, values.mean() + half
 
 
-def tell_heatmaps(results: Results, table: pd.DataFrame) -> Facts:
+def tell_heatmaps(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """heatmaps.believed -> prose from heatmap_checks.csv."""
     rows = table.set_index(["check", "method", "metric"])
     share = rows.loc[("pointing", "Grad-CAM", "share of the picture"), "value"]

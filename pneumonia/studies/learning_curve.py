@@ -18,9 +18,9 @@ from scipy.optimize import curve_fit
 
 from ..config import ROOT, ModelConfig, Run
 from ..data.catalog import draw_patients, hash_catalog, select_used
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import METRIC_COLUMNS, compute_metrics
 from ..evaluation.metrics import DRAWS_SEED, percentile_interval
-from ..evaluation.wording import Facts, percent, with_span
 from ..models.prediction import predict_all
 from ..models.training import Progress, say_now, train_one
 from ..records import load_matching_record
@@ -155,12 +155,12 @@ def _interval(values: list[float]) -> tuple[float, float]:
     return tuple(np.inf if end > 1e11 else end for end in (low, high))
 
 
-def describe_learning_curve(results: Results, table: pd.DataFrame) -> Facts:
+def describe_learning_curve(results: Results, table: pd.DataFrame) -> dict[str, str]:
     means = table.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
     least, most = means.iloc[0], means.iloc[-1]
     told = (
         f"A small network (96 px) that learns from {least['patients']:,.0f} to {most['patients']:,.0f} patients has a "
-        f"test accuracy of {with_span('accuracy', least)} to {with_span('accuracy', most)}."
+        f"test accuracy of {Estimate.of_row('accuracy', least).full} to {Estimate.of_row('accuracy', most).full}."
     )
     law = extrapolate(table)
     value, low, high = law["next_point"]

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
 from ..results import Results
 from ..style import new_figure, own_axes, wrap
 from .conditions import Condition, measure_conditions, score_conditions, tabulate_conditions
@@ -78,21 +78,21 @@ def mask_area(name: str) -> float:
     return float(MASKS[name](224).mean())
 
 
-def describe_masking(results: Results, table: pd.DataFrame) -> Facts:
+def describe_masking(results: Results, table: pd.DataFrame) -> dict[str, str]:
     areas = table[(table["metric"] == "roc_auc") & (table["split"] == "test")].set_index(["model", "condition"])
     final = results.final_model
     whole, lungs, only = (areas.loc[(final, name)] for name in ("nothing", "lungs", "all but lungs"))
     facts = {
         "masking.lungs": "Two ellipses, the same for every child, stand for the lungs. "
         f"With them hidden, the ROC AUC of {results.title(final)} on test falls from "
-        f"{whole['value']:.3f} to {with_span('roc_auc', lungs)}; "
-        f"with only them to see it is {with_span('roc_auc', only)}.",
+        f"{whole['value']:.3f} to {Estimate.of_row('roc_auc', lungs).full}; "
+        f"with only them to see it is {Estimate.of_row('roc_auc', only).full}.",
         "masking.outside": "No other model was measured.",
     }
     others = areas.xs("lungs", level="condition").drop(final)
     if len(others):
         most = others["value"].idxmax()
-        seeds, area = int(others.loc[most, "seeds"]), with_span("roc_auc", others.loc[most])
+        seeds, area = int(others.loc[most, "seeds"]), Estimate.of_row("roc_auc", others.loc[most]).full
         named = f"{results.title(most)} ({seeds} seed{'s' * (seeds > 1)})"
         facts["masking.outside"] = f"Of the others, {named} still tells most without them: {area}."
     return facts

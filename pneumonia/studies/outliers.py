@@ -20,7 +20,7 @@ from ..config import KINDS, Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..data.simulate import simulate_radiograph
-from ..evaluation.wording import NOTHING, Facts, Table, percent
+from ..evaluation.estimate import UNDEFINED, percent
 from ..inference.final_model import FinalModel
 from ..results import Results
 from ..transforms.operations import add_noise, blur, mask_border, warp
@@ -117,13 +117,13 @@ def _shuffle(image: np.ndarray, rng: np.random.Generator, tiles: int = 4) -> np.
     return _stretch(np.vstack(rows), len(image))
 
 
-def tabulate_outliers(results: Results, facts: Facts) -> Table:
+def tabulate_outliers(results: Results, facts: dict[str, str]) -> tuple[list[str], list[list[str]]]:
     """results/outliers.csv: how well what is no child's chest is told from validation, and how often it is flagged."""
     head = ["picture", "ROC AUC against validation", "flagged", "pictures"]
     if "outliers" not in results.measured:
         return head, [missing_row("outliers", len(head))]
     rows = [
-        [row.kind, NOTHING if pd.isna(row.roc_auc) else f"{row.roc_auc:.3f}", percent(row.flagged), f"{row.n:,}"]
+        [row.kind, UNDEFINED if pd.isna(row.roc_auc) else f"{row.roc_auc:.3f}", percent(row.flagged), f"{row.n:,}"]
         for row in results.table("outliers").itertuples()
     ]
     return head, rows

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..config import ROOT, ModelConfig, Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
 from ..models.prediction import predict_all
 from ..models.training import say_now, train_all
 from ..results import Results
@@ -101,7 +101,7 @@ def find_front(table: pd.DataFrame) -> pd.Series:
     return (best["value"] > before).reindex(table.index)
 
 
-def describe_pareto(results: Results, table: pd.DataFrame) -> Facts:
+def describe_pareto(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """Chosen on the exchange twin of validation, told on test."""
     chosen_on = table[(table["split"] == "validation_exchange") & (table["metric"] == "balanced_accuracy")]
     best = chosen_on.loc[chosen_on["value"].idxmax()]
@@ -109,7 +109,8 @@ def describe_pareto(results: Results, table: pd.DataFrame) -> Facts:
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
     told = [
         f"{row['image_size']} px, {row['epochs']} epochs, width {row['width']:g} (on test "
-        f"{with_span('accuracy', test.loc[row['model']])} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
+        f"{Estimate.of_row('accuracy', test.loc[row['model']]).full} accuracy; "
+        f"{row['cpu_seconds'] / 60:.1f} CPU minutes)"
         for row in (best, enough)
     ]
     return {
@@ -122,7 +123,7 @@ CORE_HOUR = 0.05  # price of a core for an hour, in any unit: an EXAMPLE, not a 
 SWEEP = 100  # networks to train
 
 
-def tell_growth(results: Results, table: pd.DataFrame) -> Facts:
+def tell_growth(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """cost.growth -> how the CPU time of a training grows with epochs, pixels and width; and a sweep on paper."""
     one = table.drop_duplicates("model").set_index(["width", "image_size", "epochs"])["cpu_seconds"]
     steps = (

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..evaluation.estimate import join_words, percent
 from ..evaluation.metrics import (
     DECIMALS,
     apply_threshold,
@@ -30,7 +31,6 @@ from ..evaluation.significance import (
     paired_size,
     unpaired_size,
 )
-from ..evaluation.wording import Facts, join_words, percent
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, wrap
 
@@ -143,7 +143,7 @@ def read_share(percent: str) -> float:
     return float(found[0]) / 100 if found else np.nan
 
 
-def describe_published(results: Results, table: pd.DataFrame) -> Facts:
+def describe_published(results: Results, table: pd.DataFrame) -> dict[str, str]:
     rows = table[table["metric"] == "accuracy"]
     groups = {
         "more accurate than": rows[rows["verdict"].str.startswith("above, however")],
@@ -159,7 +159,7 @@ def describe_published(results: Results, table: pd.DataFrame) -> Facts:
     return {"published.real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This takes it that the {taken}."}
 
 
-def describe_power(results: Results, table: pd.DataFrame) -> Facts:
+def describe_power(results: Results, table: pd.DataFrame) -> dict[str, str]:
     rows = table.set_index("design")["n_radiographs"]
     a, b, n = (table[name].iloc[0] for name in ("accuracy_a", "accuracy_b", "n_test"))
     told = [f"{size:,} ({_with_titles(results, design)})" for design, size in rows.items()]

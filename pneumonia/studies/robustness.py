@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
 from ..results import Results
 from ..style import new_figure, own_axes, wrap
 from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -109,7 +109,7 @@ def _error(measured: dict[tuple, Measured], model: str, name: str) -> tuple[floa
 RESAMPLING_LIMIT = 1.0  # points of accuracy that the way of resampling may move
 
 
-def describe_robustness(results: Results, table: pd.DataFrame) -> Facts:
+def describe_robustness(results: Results, table: pd.DataFrame) -> dict[str, str]:
     final, title = results.final_model, results.title(results.final_model)
     rates = table[table["model"] == final].set_index(["condition", "severity", "metric"])["value"]
     worst, blind, extreme = (
@@ -123,12 +123,12 @@ def describe_robustness(results: Results, table: pd.DataFrame) -> Facts:
     within = "less than" if abs(moved) < RESAMPLING_LIMIT else "not less than"
     return {
         "robustness.worst": f"The worst case up to severity {REALISTIC} of {len(SEVERITIES)} is {worst['condition']} "
-        f"at severity {worst['severity']}: {with_span('accuracy', worst)} accuracy instead of "
+        f"at severity {worst['severity']}: {Estimate.of_row('accuracy', worst).full} accuracy instead of "
         f"{percent(rates[CLEAN, 0, 'accuracy'])}, with a sensitivity of {sensitivity} and a specificity of "
         f"{specificity}. "
         f"Sensitivity is lowest under {blind['condition']} (severity {blind['severity']}: "
-        f"{with_span('sensitivity', blind)}). At the highest severity, accuracy falls to {percent(extreme['value'])} "
-        f"({extreme['condition']}).",
+        f"{Estimate.of_row('sensitivity', blind).full}). At the highest severity, accuracy falls to "
+        f"{percent(extreme['value'])} ({extreme['condition']}).",
         "robustness.resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} "
         f"points ({method}), {within} one point.",
         "robustness.error": _corruption_error(results, table),
@@ -146,7 +146,7 @@ def _corruption_error(results: Results, table: pd.DataFrame) -> str:
     untouched = (1 - clean[final]) / (1 - clean[REFERENCE])
     return (
         f"Over {kinds} corruptions of {len(SEVERITIES)} severities its accuracy is "
-        f"{with_span('accuracy', mean.loc[(final, 'accuracy')])}, and it errs {ratio['value']:.2f} times "
+        f"{Estimate.of_row('accuracy', mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
         f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {results.title(REFERENCE)}; "
         f"on untouched radiographs {untouched:.2f} times."
     )

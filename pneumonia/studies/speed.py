@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ..config import CLAIMED_ACCURACY
-from ..evaluation.wording import NOTHING, Facts, Table, join_words, percent
+from ..evaluation.estimate import UNDEFINED, join_words, percent
 from ..results import Results
 from ..style import GRAY, new_figure, own_axes, wrap
 from .commands import command_for
@@ -100,7 +100,7 @@ ARCHIVE = 1_000_000  # radiographs to read
 SMALL = {"this project, in small": " (96 px, 6 epochs)"}  # what bench/cost.py trains
 
 
-def tell_archive(results: Results, table: pd.DataFrame) -> Facts:
+def tell_archive(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """cost.archive -> reading a million radiographs, from the largest list of copies and the one of untouched files."""
     rates = table[table["benchmark"] == "end to end"].set_index("variant")["median"]
     if rates.empty:
@@ -118,11 +118,11 @@ def tell_archive(results: Results, table: pd.DataFrame) -> Facts:
     return {"cost.archive": f"Read in one run on one machine: {' and '.join(told)}.{priced}"}
 
 
-def tabulate_pipeline(results: Results, facts: Facts) -> Table:
+def tabulate_pipeline(results: Results, facts: dict[str, str]) -> tuple[list[str], list[list[str]]]:
     """results/bench.csv: radiographs a second, pass by pass, beside flow_from_directory and the fastest other way."""
     head = ["radiographs a second", "this project", f"`{FLOW}`", "fastest other way", f"times `{FLOW}`"]
     if "bench" not in results.measured:
-        return head, [[f"not measured in this run (`{command_for('bench')}`)", *[NOTHING] * 4]]
+        return head, [[f"not measured in this run (`{command_for('bench')}`)", *[UNDEFINED] * 4]]
     speeds, rows = results.table("bench").query("metric == 'throughput'"), []
     for benchmark, of_pass in speeds.groupby("benchmark", sort=False):
         medians = of_pass.set_index("variant")["median"]
@@ -139,7 +139,7 @@ def spell_times(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
-def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
+def tell_goal(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """cost.goal -> CPU seconds to the claimed accuracy, ours beside the popular recipe's."""
     rows = table[table["benchmark"].str.endswith(" on test")]
     if rows.empty:
@@ -159,7 +159,7 @@ def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
     }
 
 
-def tell_backends(results: Results, table: pd.DataFrame) -> Facts:
+def tell_backends(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """cost.backends -> radiographs a second of training under every backend that was measured, the default first."""
     rows = table[table["benchmark"] == "training"].set_index(["metric", "variant"])
     if rows.empty:
@@ -180,7 +180,7 @@ def tell_backends(results: Results, table: pd.DataFrame) -> Facts:
 KERAS = "keras.Model.predict"
 
 
-def tabulate_reading(results: Results, facts: Facts) -> Table:
+def tabulate_reading(results: Results, facts: dict[str, str]) -> tuple[list[str], list[list[str]]]:
     """results/predict_bench.csv: what Keras takes, what `predict` takes, and how many times better that is."""
     head = ["measured", "Keras", "`predict`", "times better"]
     if "predict_bench" not in results.measured:
@@ -194,11 +194,11 @@ def tabulate_reading(results: Results, facts: Facts) -> Table:
     for variant, pair in alone.groupby("variant", sort=False):
         count, what = variant.split(maxsplit=1)
         told = ", ".join(f"{_amount(row)} {row['metric']}" for _, row in pair.iterrows())
-        rows.append([f"{int(count):,} {what}, file by file", NOTHING, told, NOTHING])
+        rows.append([f"{int(count):,} {what}, file by file", UNDEFINED, told, UNDEFINED])
     return head, rows
 
 
-def tell_agreement(results: Results, table: pd.DataFrame) -> Facts:
+def tell_agreement(results: Results, table: pd.DataFrame) -> dict[str, str]:
     """reading.agreement -> prose from the rows "agreement" of predict_bench.csv."""
     rows = table[table["benchmark"] == "agreement"].set_index(["variant", "metric"])
     told = []
@@ -222,4 +222,4 @@ def _amount(row: pd.Series) -> str:
 
 
 def missing_row(table: str, columns: int) -> list[str]:
-    return [f"not measured in this run (`{command_for(table)}`)", *[NOTHING] * (columns - 1)]
+    return [f"not measured in this run (`{command_for(table)}`)", *[UNDEFINED] * (columns - 1)]

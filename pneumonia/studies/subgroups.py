@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evaluation.estimate import join_words, percent
 from ..evaluation.metrics import HALF, apply_threshold, bootstrap_weights, percentile_interval, round_columns
 from ..evaluation.scores import Scores, SplitScores
-from ..evaluation.wording import join_words, percent
 from ..results import Results
 from ..style import KIND_COLOURS, name_models, new_figure, own_axes
 

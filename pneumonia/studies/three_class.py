@@ -21,8 +21,8 @@ from ..config import KINDS, ROOT, ModelConfig, PneumoniaError, Run
 from ..data.catalog import hash_catalog, select_used
 from ..data.generators import RadiographGenerator
 from ..data.pixels import load_pixels
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..evaluation.wording import Facts, percent, with_span
 from ..models.architectures import build_model
 from ..models.training import Progress, say_now, train_one
 from ..models.weights import hash_weights, load_trained, save_trained
@@ -167,12 +167,15 @@ def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool
     return path.exists() and known == (config.hash(), identity, hash_file(path))
 
 
-def describe_three_class(results: Results, table: pd.DataFrame) -> Facts:
+def describe_three_class(results: Results, table: pd.DataFrame) -> dict[str, str]:
     rows = table.set_index(["split", "model", "metric"])
     told, before = (
-        with_span("accuracy", rows.loc[(split, "three_class", "bacteria or virus")]) for split in ("test", "validation")
+        Estimate.of_row("accuracy", rows.loc[(split, "three_class", "bacteria or virus")]).full
+        for split in ("test", "validation")
     )
-    three, two = (with_span("roc_auc", rows.loc[("test", model, "roc_auc")]) for model in ("three_class", "two_class"))
+    three, two = (
+        Estimate.of_row("roc_auc", rows.loc[("test", model, "roc_auc")]).full for model in ("three_class", "two_class")
+    )
     return {
         "three_class.kinds": f"A small network (96 px) tells bacterial from viral pneumonia in {told} of the ill "
         f"on test and in {before} on validation, whose labels no third physician checked. For ill or healthy, three "
