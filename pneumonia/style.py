@@ -50,7 +50,7 @@ STYLE = {
     "ytick.labelsize": 11,
 }
 
-# Okabe & Ito (2008), told apart by colour-blind readers; dealt out in the order of the series.
+# Okabe & Ito (2008), distinguishable for colour-blind readers; in the order of the series.
 MODEL_COLOURS = ("#8C8C8C", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#000000", "#882255")
 KIND_COLOURS = {"NORMAL": "#44AA99", "bacteria": "#882255", "virus": "#CC6677", "unknown": "#882255"}  # Tol (2021)
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import PneumoniaError
-from pneumonia.evaluation.wording import compare, format_interval, format_p, join_words, percent
 from pneumonia.pipeline import make_metrics
 from pneumonia.report.facts import build_facts, fill
+from pneumonia.report.wording import compare, format_interval, format_p, join_words, percent
 from pneumonia.results import Results, load_results, write_run_record, write_table
 from pneumonia.series import real_run, simulated_run
 from pneumonia.transforms.stress_copies import ALL_TWINS

@@ -2,7 +2,7 @@
 
 Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0, 1}, `y_prob` is (n,) in [0, 1] and
 `weights` is None, (n,) or (draws, n). With (draws, n) a metric returns (draws,) values at once, which is what makes
-2,000 bootstrap draws cheap. An undefined value (ppv when nothing is called positive) is nan, never 0.
+2,000 bootstrap draws cheap. An undefined value (ppv when nothing is predicted positive) is nan, never 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..config import CLASS_NAMES, PneumoniaError
 
 THRESHOLD_METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
 SCORE_METRICS = ("roc_auc", "average_precision", "brier", "ece")
-HALF = 0.5  # the threshold of every call, unless a figure says otherwise
+HALF = 0.5  # the threshold of every prediction, unless a figure says otherwise
 ECE_BINS = 15  # as in Guo et al. 2017
 DRAWS_SEED = 2018  # one seed for every split and model, so that all of them see the same resampled patients
 INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
@@ -30,7 +30,7 @@ Metric = Callable[[ArrayLike, ArrayLike, ArrayLike | None], Values]
 
 
 def check_scores(y_true: ArrayLike, y_prob: ArrayLike, where: str = "scores") -> tuple[np.ndarray, np.ndarray]:
-    """Both as (n,) float arrays. PneumoniaError, opened by `where`: empty, one class, misaligned, no probabilities."""
+    """Both as (n,) float arrays. PneumoniaError (from `where`): empty, one class, misaligned, no probabilities."""
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
     if y_true.ndim != 1 or y_true.shape != y_prob.shape:
         raise PneumoniaError(f"{where}: {y_true.shape} labels but {y_prob.shape} scores; give one per radiograph")
@@ -47,7 +47,7 @@ def check_scores(y_true: ArrayLike, y_prob: ArrayLike, where: str = "scores") ->
 
 
 def apply_threshold(y_prob: ArrayLike, threshold: float) -> np.ndarray:
-    """Which radiographs are called PNEUMONIA. The only place where a probability becomes a decision."""
+    """Which radiographs are predicted to be PNEUMONIA. The only place where a probability becomes a decision."""
     return np.asarray(y_prob) >= threshold
 
 
@@ -57,11 +57,12 @@ def threshold_metrics(
     """The THRESHOLD_METRICS at one operating point, in that order.
 
     sensitivity, specificity, ppv and npv are nan when their denominator is 0; f1 is nan where ppv or sensitivity is
-    (scikit-learn would say 0 when nothing is called positive), balanced_accuracy where sensitivity or specificity is.
+    (scikit-learn gives 0 when nothing is predicted positive), balanced_accuracy where sensitivity or specificity is.
     """
     y_true, y_prob = check_scores(y_true, y_prob)
-    sick, called = y_true == 1, apply_threshold(y_prob, threshold)
-    cells = np.stack([sick & called, ~sick & called, ~sick & ~called, sick & ~called], axis=1).astype(float)
+    positive, predicted = y_true == 1, apply_threshold(y_prob, threshold)
+    cells = [positive & predicted, ~positive & predicted, ~positive & ~predicted, positive & ~predicted]
+    cells = np.stack(cells, axis=1).astype(float)
     tp, fp, tn, fn = np.moveaxis(_as_weights(weights, len(y_true)) @ cells, -1, 0)
     sensitivity, specificity, ppv = _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp)
     f1 = np.where(np.isnan(ppv + sensitivity), np.nan, _ratio(2 * tp, 2 * tp + fp + fn))
@@ -71,29 +72,29 @@ def threshold_metrics(
 
 
 def accuracy(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
-    """Share of radiographs called right at threshold 0.5."""
+    """Share of radiographs predicted right at threshold 0.5."""
     return threshold_metrics(y_true, y_prob, 0.5, weights)["accuracy"]
 
 
 def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Probability that a PNEUMONIA scores above a NORMAL, ties counting one half (Hanley & McNeil 1982)."""
-    (ill, ill_weights), (well, well_weights) = _rank_classes(y_true, y_prob, weights)
-    found = _cumulate(ill_weights)
-    above, tied = _count_from(ill, well, "left"), _count_from(ill, well, "right")
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    found = _cumulate(positive_weights)
+    above, tied = _count_from(positive, negative, "left"), _count_from(positive, negative, "right")
     outranking = found[..., above] if (above == tied).all() else (found[..., above] + found[..., tied]) / 2
-    won = np.einsum("...i,...i->...", well_weights, outranking, dtype=float)
-    return _plain(_ratio(won, found[..., -1] * well_weights.sum(axis=-1, dtype=float)))
+    won = np.einsum("...i,...i->...", negative_weights, outranking, dtype=float)
+    return _plain(_ratio(won, found[..., -1] * negative_weights.sum(axis=-1, dtype=float)))
 
 
 def average_precision(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Mean ppv over the steps in sensitivity, without interpolation (the definition of scikit-learn)."""
-    (ill, ill_weights), (well, well_weights) = _rank_classes(y_true, y_prob, weights)
-    found = _cumulate(ill_weights)
-    tp = found[..., _count_from(ill, ill, "right")]
-    called = tp + _cumulate(well_weights)[..., _count_from(well, ill, "right")]
-    # Before the first drawn radiograph nothing is called: no step in sensitivity, so 0 keeps it out of the sum.
-    ppv = tp / (called + (called == 0))
-    return _plain(_ratio(np.einsum("...i,...i->...", ill_weights, ppv), found[..., -1]))
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    found = _cumulate(positive_weights)
+    tp = found[..., _count_from(positive, positive, "right")]
+    predicted = tp + _cumulate(negative_weights)[..., _count_from(negative, positive, "right")]
+    # Before the first drawn radiograph none is positive: no step in sensitivity, so 0 keeps it out of the sum.
+    ppv = tp / (predicted + (predicted == 0))
+    return _plain(_ratio(np.einsum("...i,...i->...", positive_weights, ppv), found[..., -1]))
 
 
 def brier(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
@@ -169,8 +170,8 @@ def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
 
 def compute_counts(frame: pd.DataFrame, threshold: float = HALF) -> np.ndarray:
     """Confusion matrix of an ensemble frame: [[tn, fp], [fn, tp]], whole numbers."""
-    called = apply_threshold(frame["y_prob"], threshold).astype(int)
-    return np.bincount(2 * frame["label"].to_numpy(dtype=int) + called, minlength=4).reshape(2, 2)
+    predicted = apply_threshold(frame["y_prob"], threshold).astype(int)
+    return np.bincount(2 * frame["label"].to_numpy(dtype=int) + predicted, minlength=4).reshape(2, 2)
 
 
 def round_columns(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What to do with a probability: three operating points, other prevalences, and when to refer instead of calling.
+"""What to do with a probability: three operating points, other prevalences, and when to refer instead of deciding.
 
 Everything is chosen on validation and its stress copies together; test only shows what came of it.
 """
@@ -43,15 +43,15 @@ def choose_operating_points(y_true: ArrayLike, y_prob: ArrayLike) -> dict[str, f
     clears WANTED of the normal ones; both rounded, to the safe side, to 6 decimals.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
-    ill, well = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
-    if len(ill) == 0 or len(well) == 0:
+    positive, negative = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
+    if len(positive) == 0 or len(negative) == 0:
         raise PneumoniaError("operating points: only one class is present; give radiographs of both")
-    missed = int((1 - WANTED) * len(ill) + 1e-9)
-    alarms = int((1 - WANTED) * len(well) + 1e-9)
+    missed = int((1 - WANTED) * len(positive) + 1e-9)
+    alarms = int((1 - WANTED) * len(negative) + 1e-9)
     return {
-        "screening": np.floor(ill[missed] * 1e6) / 1e6,
+        "screening": np.floor(positive[missed] * 1e6) / 1e6,
         "balanced": BALANCED,
-        "rule-in": np.floor(well[len(well) - 1 - alarms] * 1e6 + 1) / 1e6,
+        "rule-in": np.floor(negative[len(negative) - 1 - alarms] * 1e6 + 1) / 1e6,
     }
 
 
@@ -65,9 +65,9 @@ def choose_band(y_true: ArrayLike, y_prob: ArrayLike, coverage: float) -> Band:
     and its stress copies, depend on each other: here it is a rule of thumb with a measured outcome, not a guarantee.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
-    lowest_ill = -_conformal_quantile(-y_prob[y_true == 1], coverage)
-    highest_well = _conformal_quantile(y_prob[y_true == 0], coverage)
-    low, high = sorted((lowest_ill, highest_well))
+    lowest_positive = -_conformal_quantile(-y_prob[y_true == 1], coverage)
+    highest_negative = _conformal_quantile(y_prob[y_true == 0], coverage)
+    low, high = sorted((lowest_positive, highest_negative))
     return Band(round(low, 6), round(high, 6))
 
 
@@ -108,11 +108,11 @@ def _measure(scores: SplitScores, band: Band, weights: np.ndarray) -> list[tuple
 
 def _measure_referral(y_true: np.ndarray, y_prob: np.ndarray, band: Band, weights: np.ndarray) -> dict:
     """The share referred, the rest as predicted, for each row of weights (draws, n); nan where none is left."""
-    called, right = ~refers(y_prob, band), apply_threshold(y_prob, band.high) == (y_true == 1)
-    groups = {"accuracy": called, "sensitivity": called & (y_true == 1), "specificity": called & (y_true == 0)}
+    decided, right = ~refers(y_prob, band), apply_threshold(y_prob, band.high) == (y_true == 1)
+    groups = {"accuracy": decided, "sensitivity": decided & (y_true == 1), "specificity": decided & (y_true == 0)}
     with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
         shares = {name: weights @ (group & right) / (weights @ group) for name, group in groups.items()}
-    return {"referred": 1 - weights @ called / weights.sum(axis=1)} | shares
+    return {"referred": 1 - weights @ decided / weights.sum(axis=1)} | shares
 
 
 def refers(y_prob: ArrayLike, band: Band) -> np.ndarray:

@@ -56,7 +56,7 @@ def paired_auc_difference(
 def mcnemar(y_true: ArrayLike, pred_a: ArrayLike, pred_b: ArrayLike) -> float:
     """Exact two-sided p-value for equal accuracy of two classifiers (McNemar 1947).
 
-    A sign test on the discordant calls. Radiographs count as independent, unlike in paired_difference.
+    A sign test on the discordant predictions. Radiographs count as independent, unlike in paired_difference.
     """
     y_true, pred_a, pred_b = (np.asarray(values).astype(int) for values in (y_true, pred_a, pred_b))
     if len(y_true) == 0 or not y_true.shape == pred_a.shape == pred_b.shape:
@@ -82,10 +82,10 @@ SIGNIFICANCE, POWER = 0.05, 0.80  # two-sided level of a test, and its chance to
 
 
 def bound_mcnemar(right_a: int, right_b: int, n: int, effect: float = 1.0) -> tuple[float, float]:
-    """Lowest and highest exact McNemar p-value of two classifiers of which only the numbers of right calls are known.
+    """Lowest and highest exact McNemar p-value of two classifiers of which only the accuracies are known.
 
     The more radiographs both get wrong, the fewer are discordant: the errors nest at one end, are disjoint (or as
-    disjoint as n allows) at the other. Args: effect: design effect, by which discordant calls are divided.
+    disjoint as n allows) at the other. Args: effect: design effect, by which discordant predictions are divided.
     """
     wrong_a, wrong_b = n - right_a, n - right_b
     most_shared, least_shared = min(wrong_a, wrong_b), max(0, wrong_a + wrong_b - n)
@@ -132,7 +132,7 @@ def unpaired_size(a: float, b: float) -> float:
 def design_effect(right: np.ndarray, patient_ids: np.ndarray) -> float:
     """Variance of a rate when patients are drawn, over that when its radiographs were independent; at least 1.
 
-    Linearised: the squared sums of the residuals of each patient. Args: right: bool (n,), the calls that are right.
+    Linearised: the squared sums of the residuals of each patient. Args: right: bool (n,), which predictions are right.
     """
     residuals = right - right.mean()
     independent = np.sum(residuals**2)

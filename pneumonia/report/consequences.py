@@ -6,11 +6,11 @@ from itertools import product
 
 import pandas as pd
 
-from ..evaluation.wording import NOTHING, Facts, format_interval, format_value, percent
 from ..results import Results
 from ..series import ABLATION
 from ..studies.per_1000 import CHILDREN, EXAMPLES
 from ..transforms.stress_copies import ALL_TWINS
+from .wording import NOTHING, Facts, format_interval, format_value, percent
 
 PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
 SUBGROUP_TITLES = {

@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from ..config import CLAIMED_ACCURACY, CLASS_NAMES
 from ..data.catalog import select_used
+from ..evaluation.estimate import percent
 from ..evaluation.significance import binomial_interval
-from ..evaluation.wording import percent
 from ..results import Results
 from ..style import KIND_COLOURS, SPLIT_TITLES, new_figure, own_axes
 

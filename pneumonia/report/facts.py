@@ -11,7 +11,11 @@ import pandas as pd
 from ..config import CLAIMED_ACCURACY, PneumoniaError
 from ..data.catalog import select_used
 from ..evaluation.metrics import apply_threshold
-from ..evaluation.wording import (
+from ..results import Results
+from .consequences import change_facts, consequence_facts
+from .measured_facts import measured_facts
+from .provenance import catalog_facts, run_facts, training_facts
+from .wording import (
     NOTHING,
     Facts,
     compare,
@@ -23,10 +27,6 @@ from ..evaluation.wording import (
     is_share,
     percent,
 )
-from ..results import Results
-from .consequences import change_facts, consequence_facts
-from .measured_facts import measured_facts
-from .provenance import catalog_facts, run_facts, training_facts
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z][^{}\s]*\.[^{}\s]*)\}")  # {a.b}; braces without a dot are left alone
 COMPARED = ("accuracy", "sensitivity", "specificity", "balanced_accuracy", "roc_auc")

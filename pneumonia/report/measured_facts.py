@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..evaluation.wording import Facts
 from ..results import Results
 from ..studies.study import STUDIES
+from .wording import Facts
 
 SENTENCES = {  # name in the texts -> study, key
     "robustness.worst": ("robustness", "worst"),

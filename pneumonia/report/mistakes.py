@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from ..data.catalog import select_used
 from ..evaluation.metrics import HALF, apply_threshold
-from ..evaluation.wording import percent
 from ..results import Results
 from ..style import new_figure, own_axes
 from .radiographs import attribute, hide_frame, pick_patients, plot_radiograph, read_pictures
+from .wording import percent
 
 EVIDENCE_COLOUR = "#D55E00"
 PER_OUTCOME = 3

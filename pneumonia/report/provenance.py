@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ..data.catalog import select_used
-from ..evaluation.wording import NOTHING, Facts, join_words, percent
 from ..records import load_record
 from ..results import Results, hash_members
+from .wording import NOTHING, Facts, join_words, percent
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
 

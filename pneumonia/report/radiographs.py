@@ -11,7 +11,7 @@ from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import find_root, select_used
 from ..data.pixels import load_pixels
 from ..data.radiograph import read_radiograph
-from ..evaluation.wording import join_words
+from ..evaluation.estimate import join_words
 from ..results import Results
 from ..style import new_figure, own_axes
 from ..transforms.augmentations import AUGMENTATIONS, augment_batch

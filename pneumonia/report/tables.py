@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from ..config import CLASS_NAMES
-from ..evaluation.wording import Facts, Table
 from ..results import Results
 from ..studies.study import STUDIES
 from .consequences import with_interval
+from .wording import Facts, Table
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
 

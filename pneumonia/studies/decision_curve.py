@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import percent
-from ..evaluation.metrics import bootstrap_weights, percentile_interval, round_columns, threshold_metrics
+from ..evaluation.metrics import apply_threshold, bootstrap_weights, percentile_interval, round_columns
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
-from ..evaluation.scores import Scores
+from ..evaluation.scores import Scores, SplitScores
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 from .per_1000 import CHILDREN, PREVALENCES, spell_prevalence
@@ -28,19 +28,33 @@ def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFra
     over patients.
     """
     test = scores.test(model)
-    weights = bootstrap_weights(test.patient_ids, draws)
+    once = np.ones((1, len(test.y_true)))
+    weights = np.concatenate([once, bootstrap_weights(test.patient_ids, draws)])  # as it is, and as it is drawn
     rows = []
     for prevalence in PREVALENCES:
-        for p in TREAT_FROM:
-            cut, price = rebase(p, REFERENCE_PREVALENCE, reference=prevalence), p / (1 - p)
-            rates = [threshold_metrics(test.y_true, test.ensemble, cut, w) for w in (None, weights)]
-            value, samples = (
-                r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates
-            )
-            everybody = prevalence - (1 - prevalence) * price
+        cuts = rebase(TREAT_FROM, REFERENCE_PREVALENCE, reference=prevalence)
+        sensitivity, specificity = measure_rates(test, cuts, weights)
+        price = TREAT_FROM / (1 - TREAT_FROM)
+        benefit = sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * price
+        everybody = prevalence - (1 - prevalence) * price
+        for p, value, samples, of_all in zip(TREAT_FROM, benefit[0], benefit[1:].T, everybody, strict=True):
             rows.append((model, prevalence, p, value, *percentile_interval(samples)))
-            rows += [("treat all", prevalence, p, *[everybody] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
+            rows += [("treat all", prevalence, p, *[of_all] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
     return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["net_benefit", "ci_low", "ci_high"])
+
+
+def measure_rates(scores: SplitScores, cuts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """sensitivity and specificity of the ensemble at many thresholds at once, each (draws, cuts).
+
+    nan in a draw without a child of the class. Args: cuts: (cuts,). weights: float (draws, n).
+    """
+    positive = scores.y_true == 1
+    predicted = np.stack([apply_threshold(scores.ensemble, cut) for cut in cuts], axis=1)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
+        return tuple(
+            weights[:, group] @ right[group].astype(float) / weights[:, group].sum(axis=1, keepdims=True)
+            for group, right in ((positive, predicted), (~positive, ~predicted))
+        )
 
 
 def find_useful_range(curve: pd.DataFrame, prevalence: float) -> tuple[float, float]:

@@ -171,7 +171,7 @@ def describe(results: Results) -> dict[str, str]:
     least, most = means.iloc[0], means.iloc[-1]
     measured = (
         f"A small network (96 px) trained on {least['patients']:,.0f} to {most['patients']:,.0f} patients has a "
-        f"test accuracy of {Estimate.of_row(least).full} to {Estimate.of_row(most).full}."
+        f"test accuracy of {Estimate.of_row('accuracy', least).full} to {Estimate.of_row('accuracy', most).full}."
     )
     law = extrapolate(table)
     value, low, high = law["next_point"]

@@ -84,14 +84,14 @@ def describe(results: Results) -> dict[str, str]:
     table, final = results.table("masking"), results.final_model
     areas = table[(table["metric"] == "roc_auc") & (table["split"] == "test")].set_index(["model", "condition"])
     whole, lungs, only = (
-        Estimate.of_row(areas.loc[(final, name)], "roc_auc") for name in ("nothing", "lungs", "all but lungs")
+        Estimate.of_row("roc_auc", areas.loc[(final, name)]) for name in ("nothing", "lungs", "all but lungs")
     )
     others, outside = areas.xs("lungs", level="condition").drop(final), "No other model was measured."
     if len(others):
         best = others["value"].idxmax()
         seeds = int(others.loc[best, "seeds"])
         named = f"{results.title(best)} ({seeds} seed{'s' * (seeds > 1)})"
-        outside = f"Of the others, {named} does best without them: {Estimate.of_row(others.loc[best], 'roc_auc').full}."
+        outside = f"Of the others, {named} does best without them: {Estimate.of_row('roc_auc', others.loc[best]).full}."
     return {
         "lungs": "Two ellipses, the same for every child, stand for the lungs. "
         f"With them hidden, the ROC AUC of {results.title(final)} on test falls from {whole} to {lungs.full}; "

@@ -26,7 +26,7 @@ def describe(results: Results) -> dict:
     for _, row in results.table("operating_points").iterrows():
         point = found.setdefault(row["point"].removesuffix(" %").replace("-", "_").replace(" ", "_"), {})
         point |= {"low": f"{row['low']:.3f}", "high": f"{row['high']:.3f}"}
-        point.setdefault(row["split"], {})[row["metric"]] = Estimate.of_row(row)
+        point.setdefault(row["split"], {})[row["metric"]] = Estimate.of_row("accuracy", row)
     return found
 
 
@@ -38,7 +38,9 @@ def tabulate_operating(results: Results) -> Table:
     """The three operating points on test, and PPV and NPV at other prevalences."""
     table, rows = _on_test(results), []
     for point in POINTS:
-        rates = [Estimate.of_row(table.loc[(point, name)]) for name in ("sensitivity", "specificity", "accuracy")]
+        rates = [
+            Estimate.of_row("accuracy", table.loc[(point, name)]) for name in ("sensitivity", "specificity", "accuracy")
+        ]
         values = [predictive_values(float(rates[0]), float(rates[1]), prevalence) for prevalence in PREVALENCES]
         pairs = [f"{percent(ppv)} / {percent(npv)}" for ppv, npv in values]
         rows.append([point, f"{table.loc[point, 'low'].iloc[0]:.3f}", *(rate.full for rate in rates), *pairs])
@@ -52,7 +54,7 @@ def tabulate_referral(results: Results) -> Table:
     for point in (name for name in table.index.unique("point") if name.startswith("conformal")):
         band = f"{table.loc[point, 'low'].iloc[0]:.3f} to {table.loc[point, 'high'].iloc[0]:.3f}"
         metrics = ("referred", "accuracy", "sensitivity", "specificity")
-        cells = [Estimate.of_row(table.loc[(point, metric)]).full for metric in metrics]
+        cells = [Estimate.of_row("accuracy", table.loc[(point, metric)]).full for metric in metrics]
         rows.append([point.removeprefix("conformal "), band, *cells])
     head = ["coverage asked for", "referred between", "share referred", "accuracy on the rest", "sensitivity"]
     return Table([*head, "specificity"], rows)

@@ -112,7 +112,8 @@ def describe(results: Results) -> dict[str, str]:
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
     first, second = (
         f"{row['image_size']} px, {row['epochs']} epochs, width {row['width']:g} (on test "
-        f"{Estimate.of_row(test.loc[row['model']]).full} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
+        f"{Estimate.of_row('accuracy', test.loc[row['model']]).full} accuracy; "
+        f"{row['cpu_seconds'] / 60:.1f} CPU minutes)"
         for row in (best, cheapest)
     )
     return {

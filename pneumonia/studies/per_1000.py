@@ -44,7 +44,7 @@ def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """
     test, pooled = scores.test(model), scores.pooled(model)
     points = choose_operating_points(pooled.y_true, pooled.ensemble)
-    weights = bootstrap_weights(test.patient_ids, draws)
+    weights = bootstrap_weights(test.patient_ids, draws).astype(float)
     rows = []
     for name, threshold in points.items():
         rates = [threshold_metrics(test.y_true, test.ensemble, threshold, w) for w in (None, weights)]

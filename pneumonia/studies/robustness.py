@@ -121,10 +121,11 @@ def describe(results: Results) -> dict[str, str]:
     method, moved = find_worst_resampling(table, final)
     return {
         "worst": f"The worst case up to severity {REALISTIC} of {len(SEVERITIES)} is {worst['condition']} "
-        f"at severity {worst['severity']}: {Estimate.of_row(worst).full} accuracy instead of "
+        f"at severity {worst['severity']}: {Estimate.of_row('accuracy', worst).full} accuracy instead of "
         f"{percent(rates[CLEAN, 0, 'accuracy'])}, with a sensitivity of {sensitivity} and a specificity of "
         f"{specificity}. Sensitivity is lowest under {least_found['condition']} (severity {least_found['severity']}: "
-        f"{Estimate.of_row(least_found).full}). At the highest severity, accuracy falls to {percent(extreme['value'])} "
+        f"{Estimate.of_row('accuracy', least_found).full}). At the highest severity, accuracy falls to "
+        f"{percent(extreme['value'])} "
         f"({extreme['condition']}).",
         "resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} points "
         f"({method}).",
@@ -143,7 +144,7 @@ def describe_errors(results: Results, table: pd.DataFrame) -> str:
     untouched = (1 - clean[final]) / (1 - clean[REFERENCE])
     return (
         f"Over {kinds} corruptions of {len(SEVERITIES)} severities its accuracy is "
-        f"{Estimate.of_row(mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
+        f"{Estimate.of_row('accuracy', mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
         f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {results.title(REFERENCE)}; "
         f"on untouched radiographs {untouched:.2f} times."
     )

@@ -84,7 +84,9 @@ def describe(results: Results) -> dict:
     """<model>.<split>.<subgroup>, and `final`: estimates."""
     found: dict = {}
     for _, row in results.table("subgroups").iterrows():
-        found.setdefault(row["model"], {}).setdefault(row["split"], {})[row["subgroup"]] = Estimate.of_row(row)
+        found.setdefault(row["model"], {}).setdefault(row["split"], {})[row["subgroup"]] = Estimate.of_row(
+            "accuracy", row
+        )
     return found | {"final": found[results.final_model]}
 
 
