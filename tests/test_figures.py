@@ -527,7 +527,7 @@ def test_ablation_names_the_worst_twin_but_never_the_control(results):
     table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
     table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
     row = compute_ablation(table).loc["ablation_none"]
-    assert (row["worst"], row["twins"]) == ("noise", pytest.approx(0.02))
+    assert (row["worst"], row[STRESS_COPIES]) == ("noise", pytest.approx(0.02))
 
 
 def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):

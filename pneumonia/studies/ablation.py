@@ -13,6 +13,7 @@ from ..data.catalog import hash_catalog, select_used
 from ..data.pixels import load_pixels
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import roc_auc, threshold_metrics
+from ..evaluation.scores import STRESS_COPIES
 from ..models.prediction import predict_pixels
 from ..models.training import say_now, train_all
 from ..models.weights import load_trained
@@ -76,7 +77,7 @@ def compute_ablation(table: pd.DataFrame) -> pd.DataFrame:
         twins = means["roc_auc"].reindex([change for change in ORDER if change not in ("validation", "control")])
         rows[name] = {
             "validation": means["roc_auc"]["validation"],
-            "twins": twins.min(),
+            STRESS_COPIES: twins.min(),
             "worst": twins.idxmin(),
             "test": means["roc_auc"]["test"],
             **{metric: means[metric]["test"] for metric in ("accuracy", "sensitivity", "specificity")},
@@ -89,11 +90,11 @@ def plot_ranking(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """ROC AUC of each row on validation, its worst altered copy (named) and test, joined by a line."""
     ax = own_axes(ax)
     for height, (_, row) in enumerate(table.iterrows()):
-        values = [row["validation"], row["twins"], row["test"]]
+        values = [row["validation"], row[STRESS_COPIES], row["test"]]
         ax.plot([min(values), max(values)], [height] * 2, color=BLUE, linewidth=3, alpha=0.35, zorder=2)
-        for split, value in zip(("validation", "twins", "test"), values, strict=True):
+        for split, value in zip(("validation", STRESS_COPIES, "test"), values, strict=True):
             ax.plot(value, height, color=ORANGE if split == "test" else BLUE, zorder=3, **SPLIT_MARKS[split])
-        ax.text(row["twins"], height - 0.22, row["worst"], ha="center", va="bottom", size=11)
+        ax.text(row[STRESS_COPIES], height - 0.22, row["worst"], ha="center", va="bottom", size=11)
     return ax
 
 
@@ -130,7 +131,7 @@ def draw_ablation(results: Results) -> Figure:
     for ax in (left, right):
         ax.axhline(STEPS - 0.58, color="black", linewidth=0.8)
         ax.tick_params(axis="y", length=0)
-    labels = {"validation": "validation", "twins": "its worst copy", "test": "official test"}
+    labels = {"validation": "validation", STRESS_COPIES: "its worst copy", "test": "official test"}
     for split, label in labels.items():
         colour = ORANGE if split == "test" else BLUE
         left.plot([], [], color=colour, linestyle="none", label=label, **SPLIT_MARKS[split])
