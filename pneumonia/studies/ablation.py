@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import Run
-from ..data.catalog import hash_catalog, select_used
-from ..data.pixels import load_pixels
+from ..data.catalog import hash_catalog
+from ..data.dataset import load_radiographs
 from ..evaluation.metrics import roc_auc, threshold_metrics
 from ..evaluation.wording import percent
 from ..models.prediction import predict_pixels
@@ -42,16 +42,14 @@ def make_ablation(run: Run, catalog: pd.DataFrame, swap: Path | None = None, say
 
 def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     """ROC AUC, and accuracy, sensitivity and specificity at 0.5, of every member on the official test split."""
-    used, rows = select_used(catalog), []
-    chosen = (used["split"] == "test").to_numpy()
-    labels = used["label"].to_numpy()[chosen]
+    rows = []
     for config in run.models:
-        images = load_pixels(run, catalog, config.image_size)[chosen]
+        test = load_radiographs(run, catalog, config.image_size)["test"]
         for seed in run.seeds_of(config):
-            y_prob = predict_pixels(load_trained(run, config, seed), images)
-            values = threshold_metrics(labels, y_prob) | {"roc_auc": roc_auc(labels, y_prob)}
+            y_prob = predict_pixels(load_trained(run, config, seed), test.pixels)
+            values = threshold_metrics(test.labels, y_prob) | {"roc_auc": roc_auc(test.labels, y_prob)}
             for metric in ("accuracy", "sensitivity", "specificity", "roc_auc"):
-                rows.append((config.name, seed, "test", metric, values[metric], len(labels)))
+                rows.append((config.name, seed, "test", metric, values[metric], len(test)))
     return pd.DataFrame(rows, columns=COLUMNS).round({"value": 6})
 
 
