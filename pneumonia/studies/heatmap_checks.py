@@ -14,8 +14,7 @@ import pandas as pd
 from scipy.stats import binomtest, spearmanr
 
 from ..config import Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..data.simulate import simulate_radiograph
 from ..evaluation.wording import Facts, percent
 from ..inference.final_model import OUTPUTS, FinalModel
@@ -34,8 +33,8 @@ TOLERANCE = 1 / 16  # of the side: how far beside the opacity still counts, as i
 
 def compute_checks(run: Run, catalog: pd.DataFrame, model: FinalModel) -> pd.DataFrame:
     """All checks, as a frame with COLUMNS: pointing on simulated radiographs, the others on ill validation children."""
-    used, pixels = select_used(catalog), load_pixels(run, catalog, model.size)
-    ill = pixels[((used["split"] == "validation") & (used["label"] == 1)).to_numpy()][:OCCLUDED]
+    validation = load_radiographs(run, catalog, model.size)["validation"]
+    ill = validation.pixels[validation.labels == 1][:OCCLUDED]
     images, masks = plant_opacities(model.size)
     maps = map_gradcam(model, images)
     falls = map_occlusion(model, images[:OCCLUDED])
