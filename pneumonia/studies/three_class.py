@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import KINDS, ROOT, ModelConfig, PneumoniaError, Run
-from ..data.catalog import hash_catalog, select_used
+from ..data.catalog import hash_catalog
+from ..data.dataset import load_radiographs
 from ..data.generators import RadiographGenerator
-from ..data.pixels import load_pixels
 from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
 from ..evaluation.wording import Facts, percent, with_span
 from ..models.architectures import build_model
@@ -62,10 +62,9 @@ def kind_labels(rows: pd.DataFrame) -> np.ndarray:
 
 def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
     """Train the three outputs as training.fit_cnn trains one: same order, draws, optimiser and schedule."""
-    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
-    chosen = np.flatnonzero(used["split"] == "train_fit")
-    labels = kind_labels(used)[chosen]  # an exchange needs the class only: not 0 is PNEUMONIA to it
-    train = RadiographGenerator(pixels[chosen], labels, config.batch_size, True, config.augmentations, seed)
+    part = load_radiographs(run, catalog, config.image_size)["train_fit"]
+    labels = kind_labels(part.rows)  # an augmentation that needs the class takes all but 0 for PNEUMONIA
+    train = RadiographGenerator(part.pixels, labels, config.batch_size, True, config.augmentations, seed)
     keras.utils.set_random_seed(seed)
     model = build_three_class(config)
     steps = len(train) * config.epochs
@@ -111,15 +110,13 @@ def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], No
     "true as called". Scores test: the caller records the look.
     """
     train_members(run, catalog, say)
-    used, rows = select_used(catalog), []
+    rows = []
     for split in SPLITS:
-        chosen = np.flatnonzero(used["split"] == split)
-        cases = used.iloc[chosen]
-        weights = bootstrap_weights(cases["patient_id"], run.bootstrap_draws).astype(float)
         for config in run.models:
-            images = load_pixels(run, catalog, config.image_size)[chosen]
-            outputs = [_predict(load_trained(run, config, seed), images) for seed in run.seeds_of(config)]
-            per_seed = [measure_outputs(kind_labels(cases), output, weights) for output in outputs]
+            cases = load_radiographs(run, catalog, config.image_size)[split]
+            weights = bootstrap_weights(cases.patients, run.bootstrap_draws).astype(float)
+            outputs = [_predict(load_trained(run, config, seed), cases.pixels) for seed in run.seeds_of(config)]
+            per_seed = [measure_outputs(kind_labels(cases.rows), output, weights) for output in outputs]
             for metric in per_seed[0]:
                 value = np.mean([found[metric][0] for found in per_seed])
                 interval = percentile_interval(np.mean([found[metric][1] for found in per_seed], axis=0))
