@@ -11,7 +11,7 @@ from ..evaluation.wording import NOTHING, Facts, Table, format_interval, format_
 from ..results import Results
 from ..series import ABLATION
 from ..studies.decision import CHILDREN, EXAMPLES, price_operating_points
-from ..transforms.stress_copies import ALL_TWINS
+from ..transforms.stress_copies import STRESS_COPIES
 
 PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
 SUBGROUP_TITLES = {
@@ -20,7 +20,7 @@ SUBGROUP_TITLES = {
     "IM": ("normal, series IM", "specificity"),
     "NORMAL2-IM": ("normal, series NORMAL2", "specificity"),
 }
-CHANGES = ("validation", *ALL_TWINS, "sharpness", "control", "border", "centre", "encoding_swap", "test")
+CHANGES = ("validation", *STRESS_COPIES, "sharpness", "control", "border", "centre", "encoding_swap", "test")
 CHANGE_METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
 
 
