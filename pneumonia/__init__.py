@@ -1,11 +1,18 @@
 """Pediatric Pneumonia Image Classification: NORMAL or PNEUMONIA, and how far can the answer be believed?
 
-What a script or a notebook needs, each loaded when it is first used:
+`Reader`, `RadiographGenerator`, `load_model` and `PneumoniaError`, each loaded when it is first used:
 
-    pneumonia.Reader()                                   a new radiograph -> probability, call, warnings, heatmap
-    pneumonia.RadiographGenerator.from_directory(...)    a folder -> batches for Keras
-    pneumonia.load_model("robust_cnn", seed=0)           a trained network
-    pneumonia.PneumoniaError                             what all of them raise: one line with the remedy
+    import pneumonia
+
+    answer = pneumonia.Reader().read("film.jpeg")  # JPEG, PNG, DICOM and others; without TensorFlow
+    print(answer.probability, answer.call, answer.refer, answer.warnings)
+    answer.overlay().save("heatmap.png")
+
+    films = pneumonia.RadiographGenerator.from_directory("films", size=128)  # a folder with NORMAL/ and PNEUMONIA/
+    model = pneumonia.load_model("robust_cnn", seed=0)  # a keras.Model
+    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
+    print(model.evaluate(films, return_dict=True, verbose=0))
+    probabilities = model.predict(films, verbose=0)
 """
 
 import importlib

@@ -14,7 +14,7 @@ from pneumonia.models.prediction import predict_all
 from pneumonia.models.weights import load_trained
 from pneumonia.studies.ablation import score_test
 from pneumonia.studies.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
-from pneumonia.transforms.stress_copies import ALL_TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
     assert set(table["model"]) == {CNN}
     assert set(table["change"]) == {
         "validation",
-        *ALL_TWINS,
+        *STRESS_COPIES,
         "sharpness",
         "control",
         "border",

@@ -39,7 +39,7 @@ from pneumonia.studies.learning_curve import describe_next_point, extrapolate
 from pneumonia.studies.masking import MASK_TITLES, compute_masks
 from pneumonia.studies.robustness import compute_heat
 from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
-from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES as TWINS
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
