@@ -38,7 +38,7 @@ def load_record(run: Run, config: ModelConfig, seed: int) -> dict | None:
 
 
 def load_matching_record(run: Run, config: ModelConfig, seed: int, catalog_hash: str) -> dict | None:
-    """The record, if its configuration, its catalog and its weights file are the ones at hand; else None."""
+    """The record, if configuration, catalog and weights file match it; else None."""
     record, weights = load_record(run, config, seed), weights_path(run, config, seed)
     if record is None or not weights.exists():
         return None

@@ -1,4 +1,4 @@
-"""Folders -> one audited row per radiograph: what it is, whose it is, which split it is in, and why it is left out."""
+"""Folders -> one audited row per radiograph: class, kind, patient, split, and why it is left out if it is."""
 
 from __future__ import annotations
 

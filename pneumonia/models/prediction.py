@@ -46,7 +46,7 @@ def score_member(
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     """Yield the rows and the probabilities of each part (`list_scored`).
 
-    A stress copy changes the picture but not the metadata of its file, so that the model of these gets the first only.
+    The model of file metadata gets the first part only: a stress copy changes the picture, not the file.
     """
     for part in parts[:1] if config.builder == "build_metadata_logistic" else parts:
         if config.is_cnn:

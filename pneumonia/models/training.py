@@ -38,7 +38,7 @@ Member = tuple[ModelConfig, int]  # a configuration and a seed
 
 
 def say_now(line: str) -> None:
-    """Print without delay: whoever follows a log, or kills the training, sees every epoch that was done."""
+    """Print without delay, so that a log shows every finished epoch."""
     print(line, flush=True)
 
 
