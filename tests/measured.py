@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from pneumonia.studies.decision import compute_decision_curve, compute_per_1000
+from pneumonia.studies.published import compare_published, compute_power
+from pneumonia.studies.speed import READERS
 
 from bench.measure import summarise
 from pneumonia.config import KINDS, Run
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
-from pneumonia.studies.decision import compute_decision_curve, compute_per_1000
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
 from pneumonia.studies.learning_curve import power_law
 from pneumonia.studies.masking import MASKS
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
-from pneumonia.studies.published import compare_published, compute_power
 from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
-from pneumonia.studies.speed import READERS
 from pneumonia.studies.subgroups import compute_subgroups
 from pneumonia.studies.three_class import COLUMNS as THREE_COLUMNS
 from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES

@@ -15,6 +15,7 @@ import pytest
 from counting import tell_process
 from keras import layers
 from matplotlib.figure import Figure
+from pneumonia.studies.speed import draw_bench
 from tiny import names_of, write_tree
 
 from bench.cost import TestCurve, build_peer, cost_to_reach
@@ -24,7 +25,6 @@ from bench.measure import COLUMNS, Variant, compare, summarise
 from bench.training import count_flops, list_variants, train
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.series import MODEL_SERIES
-from pneumonia.studies.speed import draw_bench
 
 # --- one table from many runs -------------------------------------------------------------------------------------
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-
-from pneumonia.config import PneumoniaError
-from pneumonia.evaluation.probability import rebase
 from pneumonia.studies.decision import (
     PREVALENCES,
     Prices,
@@ -16,6 +13,9 @@ from pneumonia.studies.decision import (
     find_useful_range,
     price_operating_points,
 )
+
+from pneumonia.config import PneumoniaError
+from pneumonia.evaluation.probability import rebase
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [100, 150])

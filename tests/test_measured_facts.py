@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from measured import make_bench, make_learning_curve, make_masking, make_pareto, make_robustness, make_three_class
+from pneumonia.studies.speed import tabulate_pipeline, tell_backends, tell_goal
 
 from bench.measure import COLUMNS
 from pneumonia.config import ROOT
 from pneumonia.report.measured_facts import SENTENCES, measured_facts
 from pneumonia.results import Results
 from pneumonia.series import simulated_run
-from pneumonia.studies.speed import tabulate_pipeline, tell_backends, tell_goal
 
 FINAL = "robust_cnn"
 ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"

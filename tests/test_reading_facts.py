@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from pneumonia.studies.speed import tabulate_reading, tell_agreement
 
 from pneumonia.config import ROOT
 from pneumonia.results import Results
 from pneumonia.series import simulated_run
 from pneumonia.studies.heatmap_checks import tell_heatmaps
 from pneumonia.studies.outliers import tabulate_outliers
-from pneumonia.studies.speed import tabulate_reading, tell_agreement
 
 NAMES = ("predict_bench", "outliers", "heatmap_checks")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .metrics import THRESHOLD_METRICS
@@ -28,8 +29,12 @@ class Estimate:
     @classmethod
     def of(cls, metric: str, value: float, low: float = math.nan, high: float = math.nan, n: int | None = None):
         """An estimate of a metric by its name in metrics.csv, which decides how it is written."""
-        share = metric.removesuffix("@chosen") in THRESHOLD_METRICS
-        return cls(float(value), float(low), float(high), None if n is None else int(n), share)
+        return cls(float(value), float(low), float(high), None if n is None else int(n), is_share(metric))
+
+    @classmethod
+    def of_row(cls, row: Mapping, metric: str = "accuracy") -> Estimate:
+        """The value, ci_low, ci_high and n of a row of a result table, written as `metric` is."""
+        return cls.of(metric, row["value"], row["ci_low"], row["ci_high"], row.get("n"))
 
     def __float__(self) -> float:
         return self.value
@@ -43,13 +48,17 @@ class Estimate:
             return UNDEFINED
         return _write(self.value, spec or self._spec)
 
+    def __sub__(self, other: Estimate) -> Change:
+        """The difference of two values of the same kind. Its interval needs paired draws: see `Change.of`."""
+        return Change(self.value - other.value, is_share=self.is_share)
+
     @property
     def interval(self) -> str:
         """ "93.8 to 97.1 %", "0.982 to 0.994"; "–" where there is none."""
         if math.isnan(self.low) or math.isnan(self.high):
             return UNDEFINED
-        low = _write(_plain_zero(self.low), self._spec)
-        return f"{low.removesuffix(' %')} to {_write(_plain_zero(self.high), self._spec)}"
+        low, high = (_write(bound, self._spec) for bound in (self.low, self.high))
+        return f"{low.removesuffix(' %')} to {high}"
 
     @property
     def full(self) -> str:
@@ -58,7 +67,65 @@ class Estimate:
 
     @property
     def _spec(self) -> str:
-        return ".1%" if self.is_share else ".3f"
+        return "z.1%" if self.is_share else "z.3f"  # z: what rounds to zero has no sign
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference of two estimates, in words that turn with its sign; shares in percentage points.
+
+    `str(c)` is its size, "4.1 points" or "0.012"; `c.signed` "+4.1 points" or "−0.012"; `c.direction` "above", "below"
+    or, where the size is written as zero, "level with"; `c.phrase` "4.1 points above"; `c.interval` "−0.5 to 2.1
+    points". What is not defined is "–".
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    is_share: bool = True
+
+    @classmethod
+    def of(cls, metric: str, value: float, low: float = math.nan, high: float = math.nan) -> Change:
+        """A difference in a metric by its name in metrics.csv, with the interval of its paired draws."""
+        return cls(float(value), float(low), float(high), is_share(metric))
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return UNDEFINED
+        return f"{abs(100 * self.value):.1f} points" if self.is_share else f"{abs(self.value):.3f}"
+
+    @property
+    def signed(self) -> str:
+        return {"above": "+", "below": "−"}.get(self.direction, "") + str(self)
+
+    @property
+    def direction(self) -> str:
+        if math.isnan(self.value):
+            return UNDEFINED
+        return "level with" if self._is_level else "above" if self.value > 0 else "below"
+
+    @property
+    def phrase(self) -> str:
+        """What stands between two models: "A is {phrase} B"."""
+        return self.direction if math.isnan(self.value) or self._is_level else f"{self} {self.direction}"
+
+    @property
+    def interval(self) -> str:
+        interval = Estimate(self.value, self.low, self.high, is_share=self.is_share).interval
+        return interval.replace("%", "points").replace("-", "−")
+
+    @property
+    def _is_level(self) -> bool:
+        """Whether the size is written as zero."""
+        return not float(str(self).split()[0])
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is written in percent; the others have three decimals."""
+    return metric.removesuffix("@chosen") in THRESHOLD_METRICS
 
 
 def percent(share: float, decimals: int = 1) -> str:
@@ -66,10 +133,14 @@ def percent(share: float, decimals: int = 1) -> str:
     return format(Estimate(float(share)), f".{decimals}%")
 
 
+def format_p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def join_words(words: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
 def _write(value: float, spec: str) -> str:
     return format(value, spec).replace("%", " %")
-
-
-def _plain_zero(value: float) -> float:
-    """A tiny negative number would be written "-0.0"."""
-    return 0.0 if abs(value) < 5e-7 else value

@@ -6,11 +6,10 @@ from itertools import product
 
 import pandas as pd
 
-from ..evaluation.probability import predictive_values
-from ..evaluation.wording import NOTHING, Facts, Table, format_interval, format_value, percent
+from ..evaluation.wording import NOTHING, Facts, format_interval, format_value, percent
 from ..results import Results
 from ..series import ABLATION
-from ..studies.decision import CHILDREN, EXAMPLES, price_operating_points
+from ..studies.per_1000 import CHILDREN, EXAMPLES
 from ..transforms.stress_copies import STRESS_COPIES
 
 PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
@@ -73,53 +72,3 @@ def with_interval(facts: Facts, key: str) -> str:
     """ "93.1 % (91.0 to 95.0)", or the value alone where there is no interval, or a dash where there is no value."""
     interval = facts.get(f"{key}.interval", NOTHING).removesuffix(" %")
     return facts.get(key, NOTHING) if interval == NOTHING else f"{facts[key]} ({interval})"
-
-
-def tabulate_operating(results: Results, facts: Facts) -> Table:
-    """The three operating points on test, and what a call would be worth where other shares are ill."""
-    table, rows = results.table("operating_points").query("split == 'test'"), []
-    for point in ("screening", "balanced", "rule-in"):
-        key = f"point.{point_key(point)}"
-        row = [point, facts[f"{key}.low"]]
-        row += [with_interval(facts, f"{key}.test.{metric}") for metric in ("sensitivity", "specificity", "accuracy")]
-        values = table[table["point"] == point].set_index("metric")["value"]
-        for prevalence in PREVALENCES:
-            ppv, npv = predictive_values(values["sensitivity"], values["specificity"], prevalence)
-            row.append(f"{percent(ppv)} / {percent(npv)}")
-        rows.append(row)
-    shares = [f"PPV / NPV if {percent(prevalence, 0)} are ill" for prevalence in PREVALENCES]
-    return ["operating point", "threshold", "sensitivity", "specificity", "accuracy", *shares], rows
-
-
-def tabulate_referral(results: Results, facts: Facts) -> Table:
-    """The referral bands on test: how many are left to a radiologist, and how the others are called."""
-    points = [point for point in results.table("operating_points")["point"].unique() if point.startswith("conformal")]
-    metrics = ("referred", "accuracy", "sensitivity", "specificity")
-    rows = []
-    for point in points:
-        key = f"point.{point_key(point)}"
-        band = f"{facts[f'{key}.low']} to {facts[f'{key}.high']}"
-        values = [with_interval(facts, f"{key}.test.{metric}") for metric in metrics]
-        rows.append([point.removeprefix("conformal "), band, *values])
-    head = ["coverage asked for", "referred between", "share referred", "accuracy on the rest", "sensitivity"]
-    return [*head, "specificity"], rows
-
-
-def tabulate_subgroups(results: Results, facts: Facts) -> Table:
-    """The final model on every kind of child: share called right on validation and test."""
-    rows = []
-    for name, (title, metric) in SUBGROUP_TITLES.items():
-        keys = [f"subgroup.{results.final_model}.{split}.{name}" for split in ("validation", "test")]
-        rows.append([title, metric, *(with_interval(facts, key) for key in keys), facts.get(f"{keys[1]}.n", NOTHING)])
-    return ["children with", "measured by", "validation", "test", "radiographs in test"], rows
-
-
-def tabulate_costs(results: Results, facts: Facts) -> Table:
-    """What 1,000 children cost at example prices, a row per share of ill children; the cheapest way is bold."""
-    table, rows = results.table("per_1000"), []
-    for prevalence in table["prevalence"].unique():
-        costs = price_operating_points(table, prevalence).set_index("operating_point")["cost"]
-        costs = costs[["screening", "balanced", "rule-in", "no model: treat all", "no model: treat none"]]
-        cells = [f"**{cost:,.0f}**" if name == costs.idxmin() else f"{cost:,.0f}" for name, cost in costs.items()]
-        rows.append([percent(prevalence, 1).replace(".0 ", " "), *cells])
-    return ["share ill", *costs.index], rows

@@ -1,65 +1,31 @@
-"""Sentences about the slower measurements and what follows from them, for notebook, README and slides alike.
-
-Every key is always there: what was not measured in this run says so, so that a page can be written without it.
-"""
+"""The sentences of the studies under the names that the texts in slides/ still use."""
 
 from __future__ import annotations
 
 from ..evaluation.wording import Facts
-from ..results import Results, command_for
-from ..studies.decision import describe_decision
-from ..studies.heatmap_checks import tell_heatmaps
-from ..studies.learning_curve import describe_learning_curve
-from ..studies.masking import describe_masking
-from ..studies.pareto import describe_pareto, tell_growth
-from ..studies.published import describe_power, describe_published
-from ..studies.robustness import describe_robustness
-from ..studies.speed import tell_agreement, tell_archive, tell_backends, tell_goal
-from ..studies.three_class import describe_three_class
+from ..results import Results
+from ..studies.study import STUDIES
 
-SENTENCES = {  # key -> table
-    "robustness.worst": "robustness",
-    "robustness.error": "robustness",
-    "robustness.resampling": "robustness",
-    "masking.lungs": "masking",
-    "masking.outside": "masking",
-    "published.real": "published_comparisons",
-    "power.images": "power",
-    "decision.range": "decision_curve",
-    "more_data.next": "learning_curve",
-    "pareto.enough": "pareto",
-    "three_class.kinds": "three_class",
-    "heatmaps.believed": "heatmap_checks",
-    "reading.agreement": "predict_bench",
-    "cost.archive": "predict_bench",
-    "cost.growth": "pareto",
-    "cost.goal": "bench",
-    "cost.backends": "bench",
+SENTENCES = {  # name in the texts -> study, key
+    "robustness.worst": ("robustness", "worst"),
+    "robustness.error": ("robustness", "error"),
+    "robustness.resampling": ("robustness", "resampling"),
+    "masking.lungs": ("masking", "lungs"),
+    "masking.outside": ("masking", "outside"),
+    "published.real": ("published_comparisons", "real"),
+    "power.images": ("power", "images"),
+    "decision.range": ("decision_curve", "range"),
+    "more_data.next": ("learning_curve", "next"),
+    "pareto.enough": ("pareto", "enough"),
+    "three_class.kinds": ("three_class", "kinds"),
+    "heatmaps.believed": ("heatmap_checks", "believed"),
+    "reading.agreement": ("predict_bench", "agreement"),
+    "cost.archive": ("predict_bench", "archive"),
+    "cost.growth": ("pareto", "growth"),
+    "cost.goal": ("bench", "goal"),
+    "cost.backends": ("bench", "backends"),
 }
 
 
 def measured_facts(results: Results) -> Facts:
-    """<key of SENTENCES>.sentence -> prose, from the tables alone; "Not measured in this run ..." without its table."""
-    builders = (
-        ("robustness", describe_robustness),
-        ("masking", describe_masking),
-        ("published_comparisons", describe_published),
-        ("power", describe_power),
-        ("decision_curve", describe_decision),
-        ("learning_curve", describe_learning_curve),
-        ("pareto", describe_pareto),
-        ("pareto", tell_growth),
-        ("three_class", describe_three_class),
-        ("heatmap_checks", tell_heatmaps),
-        ("predict_bench", tell_agreement),
-        ("predict_bench", tell_archive),
-        ("bench", tell_goal),
-        ("bench", tell_backends),
-    )
-    facts = {
-        f"{key}.sentence": f"Not measured in this run (`{command_for(table)}`)." for key, table in SENTENCES.items()
-    }
-    for table, build in builders:
-        if table in results.measured:
-            facts |= {f"{key}.sentence": text for key, text in build(results, results.table(table)).items()}
-    return facts
+    return {f"{name}.sentence": STUDIES[study].describe(results)[key] for name, (study, key) in SENTENCES.items()}

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ..config import CLASS_NAMES
-from ..evaluation.wording import NOTHING, Facts, Table
+from ..evaluation.wording import Facts, Table
 from ..results import Results
-from ..studies.outliers import tabulate_outliers
-from ..studies.published import PUBLISHED
-from ..studies.speed import tabulate_pipeline, tabulate_reading
-from .consequences import tabulate_costs, tabulate_operating, tabulate_referral, tabulate_subgroups, with_interval
+from ..studies.study import STUDIES
+from .consequences import with_interval
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
 
 
 def build_tables(results: Results, facts: Facts) -> Facts:
     """table.<name> -> Markdown, for every entry of TABLES; all columns but the first are set right."""
-    return {f"table.{name}": render_markdown(*tabulate(results, facts)) for name, tabulate in TABLES.items()}
+    return {f"table.{name}": render_markdown(*table) for name, table in _all_tables(results, facts)}
 
 
 def build_typst_tables(results: Results, facts: Facts) -> Facts:
     """table.<name> -> the arguments of Typst's `table`, for every entry of TABLES."""
-    return {f"table.{name}": render_typst(*tabulate(results, facts)) for name, tabulate in TABLES.items()}
+    return {f"table.{name}": render_typst(*table) for name, table in _all_tables(results, facts)}
+
+
+def _all_tables(results: Results, facts: Facts) -> Iterator[tuple[str, Table]]:
+    for name, tabulate in TABLES.items():
+        yield name, tabulate(results, facts)
+    for question in STUDIES.values():
+        yield from question.tabulate(results).items()
 
 
 def render_markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -92,43 +98,10 @@ def tabulate_gap(results: Results, facts: Facts) -> Table:
     return ["validation → test", "accuracy", "recall", "specificity", "ROC AUC", "accuracy, difference"], rows
 
 
-def tabulate_per_1000(results: Results, facts: Facts) -> Table:
-    rows = []
-    for name in ("p15", "p30", "test"):
-        key = f"per1000.{name}"
-        wrong = [f"{key}.final.{error}{at}" for at in ("", "_chosen") for error in ("missed", "false_alarms")]
-        shares = [facts[f"{key}.{what}"] for what in ("prevalence", "ill", "well")]
-        rows.append([*shares, *(with_interval(facts, name) for name in wrong)])
-    calls = [f"{wrong} at {where}" for where in ("0.5", "the chosen threshold") for wrong in ("missed", "false alarms")]
-    return ["share ill", "ill", "well", *calls], rows
-
-
-def tabulate_published(results: Results, facts: Facts) -> Table:
-    """Other works on the same test split, then the final model and its ensemble."""
-    rows = [[NOTHING if cell == "" else cell for cell in published] for published in PUBLISHED]
-    metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
-    seeds = facts["training.final.seeds"]
-    pretrained = "ImageNet" if results.run.model(results.final_model).pretrained else "no"
-    for suffix, what in (("", f"mean of {seeds} seeds"), (".ensemble", f"ensemble of {seeds}")):
-        values = [facts[f"final.test.{metric}{suffix}"].removesuffix(" %") for metric in metrics]
-        rows.append([f"**{facts['final.title']}, {what}**", pretrained, *values, "validation and twins; see the rule"])
-    head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
-    return head, rows
-
-
 TABLES = {
-    "published": tabulate_published,
     "counts": tabulate_counts,
     "training": tabulate_training,
     "results": tabulate_results,
     "comparisons": tabulate_comparisons,
     "gap": tabulate_gap,
-    "operating": tabulate_operating,
-    "referral": tabulate_referral,
-    "subgroups": tabulate_subgroups,
-    "per_1000": tabulate_per_1000,
-    "costs": tabulate_costs,
-    "reading": tabulate_reading,
-    "outliers": tabulate_outliers,
-    "pipeline": tabulate_pipeline,
 }

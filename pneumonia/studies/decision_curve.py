@@ -1,0 +1,118 @@
+"""For whom is the model better than treating every child, or none? Net benefit over the threshold of treatment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from ..evaluation.estimate import percent
+from ..evaluation.metrics import bootstrap_weights, percentile_interval, threshold_metrics
+from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
+from ..results import Results, title_of
+from ..style import GRAY, model_colours, new_figure, own_axes, wrap
+from .per_1000 import CHILDREN, PREVALENCES, ensemble_scores, round_interval, spell_prevalence
+from .study import Figure, Study
+
+TREAT_FROM = np.arange(1, 100) / 100  # probabilities from which a doctor would treat
+COLUMNS = ["strategy", "prevalence", "threshold_probability", "net_benefit", "ci_low", "ci_high"]
+
+
+def compute_decision_curve(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+    """Net benefit per child (Vickers & Elkin 2006) of the model, treat-all and treat-none: a frame with COLUMNS.
+
+    A doctor who treats from a probability of p on holds one missed child for as bad as (1 - p) / p needless treatments;
+    net benefit = treated with pneumonia - treated without * p / (1 - p), as shares of all children. Intervals are
+    over patients.
+    """
+    scores, _ = ensemble_scores(predictions, model)
+    weights = bootstrap_weights(scores.patient_ids, draws)
+    rows = []
+    for prevalence in PREVALENCES:
+        for p in TREAT_FROM:
+            cut, price = float(rebase(p, REFERENCE_PREVALENCE, reference=prevalence)), p / (1 - p)
+            rates = [threshold_metrics(scores.y_true, scores.ensemble, cut, w) for w in (None, weights)]
+            value, samples = (
+                r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates
+            )
+            everybody = prevalence - (1 - prevalence) * price
+            rows.append((model, prevalence, p, value, *percentile_interval(samples)))
+            rows += [("treat all", prevalence, p, *[everybody] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
+    return round_interval(pd.DataFrame(rows, columns=COLUMNS), "net_benefit")
+
+
+def find_useful_range(curve: pd.DataFrame, prevalence: float) -> tuple[float, float]:
+    """Lowest and highest p between which the lower end of the model's interval beats both others; nan if nowhere."""
+    rows = curve[np.isclose(curve["prevalence"], prevalence)]
+    table = rows.pivot(index="threshold_probability", columns="strategy", values="ci_low")
+    others = table[["treat all", "treat none"]].max(axis=1)
+    ahead = table.drop(columns=["treat all", "treat none"]).iloc[:, 0] > others
+    if not ahead.any():
+        return np.nan, np.nan
+    runs = (ahead != ahead.shift()).cumsum()[ahead]
+    longest = runs[runs == runs.mode()[0]].index
+    return float(longest.min()), float(longest.max())
+
+
+def describe(results: Results) -> dict[str, str]:
+    """range: for which thresholds of treatment the model is better, at each prevalence."""
+    curve, ranges = results.table("decision_curve"), []
+    for prevalence in curve["prevalence"].unique():
+        low, high = find_useful_range(curve, prevalence)
+        span = "at no value" if np.isnan(low) else f"from {percent(low, 0)} to {percent(high, 0)}"
+        ranges.append(f"{span} at a prevalence of {spell_prevalence(prevalence)}")
+    return {
+        "range": "At the lower end of its interval, the net benefit still exceeds that of treating all and of "
+        f"treating none for one whose threshold for treatment lies {'; '.join(ranges)}."
+    }
+
+
+def draw_decision_curve(results: Results) -> Drawing:
+    curve, final = results.table("decision_curve"), results.final_model
+    low, high = find_useful_range(curve, 0.15)
+    span = "nowhere" if np.isnan(low) else f"wherever one would treat from {100 * low:.0f} to {100 * high:.0f} % on"
+    title = (
+        f"At a prevalence of 15 %, {title_of(results, final)} has more net benefit than treating all children or none "
+        f"{span}"
+    )
+    note = (
+        "Net benefit: children with pneumonia treated, less normal children treated, weighted by the odds of the "
+        "probability from which one treats. Band: 95 % interval over patients, ensemble on test; the title goes by its "
+        "lower end."
+    )
+    figure = new_figure(title, note, height=5.4)
+    axes, colour = figure.subplots(1, len(PREVALENCES)), model_colours(results.run)[final]
+    for ax, prevalence in zip(axes, PREVALENCES, strict=True):
+        plot_decision_curve(curve[np.isclose(curve["prevalence"], prevalence)], final, colour, ax)
+        ax.set_title(f"prevalence {spell_prevalence(prevalence)}")
+        ax.set_xlabel("treat from (%)")
+    axes[0].set_ylabel(f"net benefit (per {CHILDREN:,})")
+    strategies = ((title_of(results, final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
+    for ax, (label, line, shade) in zip(axes, strategies, strict=False):
+        ax.legend(handles=ax.plot([], [], line, color=shade, label=wrap(label, 1.5, 11)), loc="upper right")
+    return figure
+
+
+def plot_decision_curve(curve: pd.DataFrame, model: str, colour: str, ax: Axes | None = None) -> Axes:
+    """Net benefit per 1,000 children of the model (with its interval), treat-all and treat-none."""
+    ax = own_axes(ax)
+    for strategy, line in ((model, "-"), ("treat all", "--"), ("treat none", ":")):
+        rows = curve[curve["strategy"] == strategy]
+        x, own = 100 * rows["threshold_probability"], strategy == model
+        ax.plot(x, CHILDREN * rows["net_benefit"], line, color=colour if own else GRAY, linewidth=2.4 if own else 1.8)
+        if own:
+            low, high = CHILDREN * rows["ci_low"], CHILDREN * rows["ci_high"]
+            ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+    top = CHILDREN * curve["net_benefit"].max()
+    ax.set(xlim=(0, 100), ylim=(-0.25 * top, 1.3 * top))
+    return ax
+
+
+STUDY = Study(
+    compute_decision_curve,
+    describe,
+    figures={
+        "decision_curve": Figure(draw_decision_curve, "Curves: net benefit of the model, treat-all and treat-none")
+    },
+)
