@@ -21,9 +21,9 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def test_without_ray_the_remedy_is_named(monkeypatch):
+def test_missing_ray_is_one_line(monkeypatch):
     monkeypatch.setattr(ray_cluster, "ray", None)
-    with pytest.raises(PneumoniaError, match=r"--cluster: Ray is not installed.*\[cluster\]"):
+    with pytest.raises(PneumoniaError, match=r"Ray is not installed; run `pip install -e \.\[cluster\]`"):
         ray_cluster.connect("auto")
 
 

@@ -95,7 +95,7 @@ def test_without_ray_the_remedy_is_told(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ray_cluster, "ray", None)
     assert predict(folder, "--cluster", "auto", "--out", tmp_path / "out") == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and ".[cluster]" in err
+    assert err.count("\n") == 1 and "requirements-cluster.txt" in err
 
 
 def test_two_nodes_one_of_them_killed_give_what_one_process_gives(folder, tmp_path, nodes, small, monkeypatch):
