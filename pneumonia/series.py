@@ -108,7 +108,7 @@ def real_run(data: Path | None) -> Run:
 
 
 def simulated_run(data: Path | None) -> Run:
-    """The whole series in miniature, on simulated radiographs; all its files are in build/simulated."""
+    """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated."""
     home = ROOT / "build" / "simulated"
     small = tuple(
         replace(
@@ -116,8 +116,8 @@ def simulated_run(data: Path | None) -> Run:
             image_size=min(config.image_size, 48),
             epochs=min(config.epochs, 2 if config.pretrained else 8),
             batch_size=16,
-            seeds=(0,) if config.pretrained else (),  # the most expensive network
-            pretrained=False,  # so that nothing is fetched
+            seeds=(0,) if config.pretrained else (),  # the dearest network
+            pretrained=False,  # nothing is fetched for it
         )
         for config in MODEL_SERIES
     )

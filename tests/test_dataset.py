@@ -55,7 +55,7 @@ def test_a_split_has_its_own_rows_and_pixels(run, catalog, radiographs, split):
     assert_pixels_are_of_their_rows(run, part)
 
 
-def test_radiographs_that_follow_each_other_stay_memory_mapped(radiographs):
+def test_consecutive_radiographs_stay_memory_mapped(radiographs):
     assert isinstance(radiographs[np.arange(5, 20)].pixels, np.memmap)
     assert not isinstance(radiographs[np.array([7, 5])].pixels, np.memmap)
 

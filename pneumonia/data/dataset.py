@@ -1,4 +1,4 @@
-"""The radiographs of a catalog, rows and pixels together: `radiographs["validation"].pixels` and `.labels` belong."""
+"""The radiographs of a catalog: `radiographs["validation"]` has its rows, pixels and labels in the same order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Radiographs:
 
     >>> radiographs = load_radiographs(run, catalog, size=128)
     >>> radiographs["train_fit"]
-    <Radiographs: 4413 of 128x128, 1139 NORMAL, 3274 PNEUMONIA, of 2286 patients>
+    <Radiographs: 4413 of 128x128, 1139 NORMAL, 3274 PNEUMONIA, of 3089 patients>
     """
 
     rows: pd.DataFrame  # of the catalog, numbered from 0
@@ -43,7 +43,7 @@ class Radiographs:
     def __getitem__(self, which: str | np.ndarray | pd.Series) -> Radiographs:
         """A split by its name, or those that a boolean mask (n,) or an array of positions chooses.
 
-        Positions that follow each other stay memory-mapped; others are copied.
+        Consecutive positions stay memory-mapped; others are copied.
         Raises: PneumoniaError for an unknown split.
         """
         if isinstance(which, str):
@@ -51,8 +51,8 @@ class Radiographs:
                 raise PneumoniaError(f"unknown split '{which}'; the splits are: {', '.join(SPLITS)}")
             which = self.rows["split"] == which
         chosen = np.arange(len(self))[np.asarray(which)]
-        follow = len(chosen) > 0 and (np.diff(chosen) == 1).all()
-        pixels = self.pixels[chosen[0] : chosen[-1] + 1] if follow else self.pixels[chosen]
+        consecutive = len(chosen) > 0 and (np.diff(chosen) == 1).all()
+        pixels = self.pixels[chosen[0] : chosen[-1] + 1] if consecutive else self.pixels[chosen]
         return Radiographs(self.rows.iloc[chosen].reset_index(drop=True), pixels)
 
     def stress_copies(self) -> dict[str, Radiographs]:

@@ -245,7 +245,7 @@ class EpochRecorder(keras.callbacks.Callback):
         self.progress.report_epoch(self.config, self.seed, self.history)
 
     def seed_dropout(self, epoch: int) -> None:
-        """Let dropout depend on (seed, epoch) alone: .keras files do not keep the state of its generators."""
+        """Let dropout hang on (seed, epoch) alone: .keras files do not keep the state of its generators."""
         keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)  # under PyTorch dropout draws from the global state
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for index, state in enumerate(states):
