@@ -15,7 +15,6 @@ import pytest
 from counting import tell_process
 from keras import layers
 from matplotlib.figure import Figure
-from pneumonia.studies.speed import draw_bench
 from tiny import names_of, write_tree
 
 from bench.cost import TestCurve, build_peer, cost_to_reach
@@ -25,6 +24,7 @@ from bench.measure import COLUMNS, Variant, compare, summarise
 from bench.training import count_flops, list_variants, train
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.series import MODEL_SERIES
+from pneumonia.studies.bench import draw_bench
 
 # --- one table from many runs -------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from pneumonia.studies.published import PUBLISHED, compare_published, compute_power, judge, read_share
 from scipy.stats import binomtest
 
 from pneumonia.evaluation.significance import (
@@ -18,6 +17,8 @@ from pneumonia.evaluation.significance import (
     paired_size,
     unpaired_size,
 )
+from pneumonia.studies.power import compute_power
+from pneumonia.studies.published_comparisons import PUBLISHED, compare_published, judge, read_share
 
 
 @pytest.fixture(scope="module")
