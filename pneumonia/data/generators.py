@@ -72,7 +72,7 @@ class RadiographGenerator(keras.utils.PyDataset):
         """All radiographs in `folder`/NORMAL and `folder`/PNEUMONIA, decoded once at size x size and kept in memory.
 
         JPEG, PNG, TIFF, BMP, WebP, still GIF and single-frame DICOM are read, in sub-folders too, in the order of
-        their names. What cannot be read is listed in one warning and left out.
+        their names; other folders are ignored. What cannot be read is listed in one warning and left out.
 
         Args: shuffle: anew in every epoch; None: only where there are augmentations, so that what a model predicts
         stays in the order of `filenames`.
@@ -81,27 +81,26 @@ class RadiographGenerator(keras.utils.PyDataset):
         folder, augmentations = Path(folder), check_augmentations(augmentations)
         if size < 1:
             raise PneumoniaError(f"size={size}: must be 1 pixel or more")
-        files = list_labelled(folder)
-        decoded = _decode([path for path, _ in files], size)
-        readable = [pair for pair, image in zip(files, decoded, strict=True) if isinstance(image, np.ndarray)]
-        errors = [image for image in decoded if isinstance(image, PneumoniaError)]
-        labels = np.array([label for _, label in readable])
+        decoded = _decode(list_labelled(folder), size)
+        readable = [(path, label, image) for path, label, image in decoded if isinstance(image, np.ndarray)]
+        errors = [(label, error) for _, label, error in decoded if isinstance(error, PneumoniaError)]
         for label, name in enumerate(CLASS_NAMES):
-            if not (labels == label).any():
-                reason = f"; the first that could not be read is {errors[0]}" if errors else "; add some"
-                raise PneumoniaError(f"{folder}: no {name} radiograph that can be read{reason}")
+            if not any(of_file == label for _, of_file, _ in readable):
+                first = next((f"the first that could not be is {e}" for of, e in errors if of == label), "add some")
+                raise PneumoniaError(f"{folder}: no {name} radiograph that can be read; {first}")
         if errors:
             more = f" (and {len(errors) - SHOWN} more)" if len(errors) > SHOWN else ""
-            shown = "; ".join(str(error) for error in errors[:SHOWN])
-            warnings.warn(f"{len(errors)} of {len(files)} files left out: {shown}{more}", stacklevel=2)
+            shown = "; ".join(str(error) for _, error in errors[:SHOWN])
+            warnings.warn(f"{len(errors)} of {len(decoded)} files left out: {shown}{more}", stacklevel=2)
+        paths, labels, images = zip(*readable, strict=True)
         return cls(
-            np.stack([image for image in decoded if isinstance(image, np.ndarray)]),
-            labels,
+            np.stack(images),
+            np.array(labels),
             batch_size,
             bool(augmentations) if shuffle is None else shuffle,
             augmentations,
             seed,
-            [path.relative_to(folder).as_posix() for path, _ in readable],
+            [path.relative_to(folder).as_posix() for path in paths],
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,31 +142,34 @@ def list_labelled(folder: Path) -> list[tuple[Path, int]]:
     """
     if not folder.is_dir():
         raise PneumoniaError(f"{folder}: no such folder; give one with the folders {' and '.join(CLASS_NAMES)}")
-    found = {child.name.upper(): child for child in sorted(folder.iterdir()) if child.is_dir()}
-    if missing := [name for name in CLASS_NAMES if name not in found]:
+    children = [child for child in sorted(folder.iterdir()) if child.is_dir()]
+    if missing := [name for name in CLASS_NAMES if name not in {child.name.upper() for child in children}]:
         raise PneumoniaError(
             f"{folder}: no folder {' and no folder '.join(missing)}; put the radiographs of each class into one"
         )
     return [
         (path, label)
         for label, name in enumerate(CLASS_NAMES)
-        for path in sorted(found[name].rglob("*"))
+        for child in children
+        if child.name.upper() == name
+        for path in sorted(child.rglob("*"))
         if path.is_file() and is_radiograph_name(path.name)
     ]
 
 
-def _decode(paths: list[Path], size: int) -> list[np.ndarray | PneumoniaError]:
-    """The pixels of each file, or why it cannot be read."""
+def _decode(files: list[tuple[Path, int]], size: int) -> list[tuple[Path, int, np.ndarray | PneumoniaError]]:
+    """(file, label, its pixels or why it cannot be read), on all cores."""
 
-    def read(path: Path) -> np.ndarray | PneumoniaError:
+    def read(path: Path, label: int) -> tuple[Path, int, np.ndarray | PneumoniaError]:
         try:
-            return read_radiograph(path, size)
+            return path, label, read_radiograph(path, size)
         except PneumoniaError as error:
-            return error
+            return path, label, error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        shown = {"unit": "img", "leave": False, "delay": QUIET_SECONDS}
-        return list(tqdm(pool.map(read, paths), f"decoding to {size} px", len(paths), **shown))
+        read_all = pool.map(read, *zip(*files, strict=True)) if files else ()
+        bar = {"unit": "img", "leave": False, "delay": QUIET_SECONDS}
+        return list(tqdm(read_all, f"decoding to {size} px", len(files), **bar))
 
 
 def build_generators(
