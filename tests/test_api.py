@@ -218,7 +218,7 @@ def spoil_class(films: Path) -> None:
         (empty_class, r"films: no PNEUMONIA radiograph that can be read; add some"),
         (
             spoil_class,
-            r"films: no PNEUMONIA radiograph that can be read; the first that could not be is .*not an image",
+            r"films: no PNEUMONIA radiograph that can be read; the first that could not be read is .*image",
         ),
     ],
 )

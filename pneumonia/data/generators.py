@@ -86,7 +86,8 @@ class RadiographGenerator(keras.utils.PyDataset):
         errors = [(label, error) for _, label, error in decoded if isinstance(error, PneumoniaError)]
         for label, name in enumerate(CLASS_NAMES):
             if not any(of_file == label for _, of_file, _ in readable):
-                first = next((f"the first that could not be is {e}" for of, e in errors if of == label), "add some")
+                of_class = [error for of_file, error in errors if of_file == label]
+                first = f"the first that could not be read is {of_class[0]}" if of_class else "add some"
                 raise PneumoniaError(f"{folder}: no {name} radiograph that can be read; {first}")
         if errors:
             more = f" (and {len(errors) - SHOWN} more)" if len(errors) > SHOWN else ""
