@@ -142,7 +142,7 @@ def test_final_stands_for_the_final_model(results, facts):
 
 
 def test_differences_turn_with_their_sign(results):
-    final, value = results.final_model, results.value(results.final_model, "validation", "accuracy")["value"]
+    final, value = results.final_model, results.estimate(results.final_model, "validation", "accuracy").value
     cases = ((value - 0.05, "−5.0", "5.0 points below"), (value + 0.05, "+5.0", "5.0 points above"))
     for test, signed, phrase in (*cases, (value + 0.0001, "0.0", "level with")):
         facts = build_facts(with_row(results, final, "test", "accuracy", value=test))
@@ -213,7 +213,7 @@ def test_sensitivity_by_kind_is_of_the_ensemble(results):
 
 
 def test_hardest_twin_is_named(results):
-    plain = results.value(results.final_model, "validation", "roc_auc")["value"]
+    plain = results.estimate(results.final_model, "validation", "roc_auc").value
     changed = with_row(results, results.final_model, "validation_framing", "roc_auc", value=plain - 0.1)
     facts = build_facts(changed)
     assert (facts["stress.final.roc_auc.name"], facts["stress.final.roc_auc"]) == ("framing", f"{plain - 0.1:.3f}")

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from .. import __version__
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.dataset import Radiographs, load_radiographs
 from ..evaluation.operating_points import choose_band, choose_operating_points
-from ..evaluation.scores import load_scores
+from ..evaluation.probability import REFERENCE_PREVALENCE
+from ..evaluation.scores import SplitScores
 from ..inference.final_model import OUTPUTS, RECORD, FinalModel
 from ..records import hash_file, load_record, save_atomically, write_json
 from ..results import Results, hash_members
@@ -43,7 +43,7 @@ def export_final(results: Results) -> Path:
     seeds, train = run.seeds_of(config), radiographs["train_fit"].pixels
     members = [add_outputs(load_trained(run, config, seed), train) for seed in seeds]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
-    record |= choose_thresholds(results.predictions, config.name)
+    record |= choose_thresholds(results.scores.pooled(config.name))
     path = run.models_dir / RECORD
     write_json(path, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))  # FinalModel reads it
     write_json(path, record | choose_limits(FinalModel(run.models_dir), radiographs))
@@ -139,16 +139,14 @@ def describe(run: Run, config: ModelConfig, seeds: tuple[int, ...]) -> dict:
         "seeds": list(seeds),
         "weights_hash": hash_members(records),
         "image_size": config.image_size,
-        "reference_prevalence": 0.5,  # of the calibration, in which both classes weigh the same
+        "reference_prevalence": REFERENCE_PREVALENCE,  # of the calibration, in which both classes weigh the same
     }
 
 
-def choose_thresholds(predictions: pd.DataFrame, model: str) -> dict:
+def choose_thresholds(pooled: SplitScores) -> dict:
     """Operating points and the referral band [low, high), from the ensemble on validation and its stress copies."""
-    seen = [scores for split, scores in load_scores(predictions, model).items() if split.startswith("validation")]
-    y_true, y_prob = (np.concatenate(parts) for parts in zip(*((s.y_true, s.ensemble) for s in seen), strict=True))
-    points = choose_operating_points(y_true, y_prob)
-    return {"operating_points": points, "referral": list(choose_band(y_true, y_prob, COVERAGE))}
+    points = choose_operating_points(pooled.y_true, pooled.ensemble)
+    return {"operating_points": points, "referral": list(choose_band(pooled.y_true, pooled.ensemble, COVERAGE))}
 
 
 def choose_limits(model: FinalModel, radiographs: Radiographs) -> dict:

@@ -133,11 +133,11 @@ def _steps(results: Results) -> Facts:
 
 def _verdicts(results: Results) -> Facts:
     """The final model against the claim of the work this follows, and against the best of its rivals on test."""
-    row = results.value(results.final_model, "test", "accuracy")
+    row = results.estimate(results.final_model, "test", "accuracy")
     claim, where = percent(CLAIMED_ACCURACY, 0), "includes"
-    if row["ci_low"] > CLAIMED_ACCURACY:
+    if row.low > CLAIMED_ACCURACY:
         where = "lies above"
-    elif row["ci_high"] < CLAIMED_ACCURACY:
+    elif row.high < CLAIMED_ACCURACY:
         where = "lies below"
     facts = {"claimed.accuracy": claim, "claimed.phrase": f"{where} the claimed {claim}"}
     means = results.metrics.query("seed == 'mean' and split == 'test'")
@@ -177,7 +177,7 @@ def _errors(results: Results) -> Facts:
             means[model, "test", "sensitivity"], means[model, "test", "specificity"]
         )
         mean = rows.groupby("path").agg(label=("label", "first"), y_prob=("y_prob", "mean"))
-        thresholds = {"": 0.5, "_chosen": results.value(model, "test", "threshold", "ensemble")["value"]}
+        thresholds = {"": 0.5, "_chosen": results.estimate(model, "test", "threshold", "ensemble").value}
         for suffix, threshold in thresholds.items():
             called = apply_threshold(mean["y_prob"], threshold)
             facts[f"errors.{model}.missed{suffix}"] = str(int((~called & (mean["label"] == 1)).sum()))

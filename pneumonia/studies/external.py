@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import is_radiograph_name, parse_name
@@ -18,7 +17,8 @@ from ..data.dataset import load_radiographs
 from ..data.radiograph import read_radiograph
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import DECIMALS
-from ..evaluation.scores import load_scores
+from ..evaluation.scores import Scores
+from ..evaluation.significance import binomial_interval
 from ..evaluation.wording import format_interval, format_value
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
@@ -59,12 +59,12 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
         frames.append(cases.assign(split="test", model=final, seed=seed, y_prob=y_prob))
     predictions = pd.concat(frames, ignore_index=True)
-    splits = load_scores(predictions, final)
+    scores = Scores.parse(predictions)
     shift, missing = compare_sites(run, catalog, cases)
-    drift = pd.concat([rows for rows in (compute_drift(splits), shift) if len(rows)], ignore_index=True)
-    site = splits["test"]
+    drift = pd.concat([rows for rows in (compute_drift(scores[final]), shift) if len(rows)], ignore_index=True)
+    site = scores.test(final)
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
-    metrics = widen_intervals(compute_metrics(predictions, run.bootstrap_draws), cases)
+    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws), cases)
     warnings = warn(cases, catalog) + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
 
@@ -98,8 +98,8 @@ def widen_intervals(metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         trials = {"accuracy": well + ill, "sensitivity": ill, "specificity": well}
         n = (trials | {"ppv": called_ill, "npv": well + ill - called_ill}).get(row["metric"], 0)
         if n >= 1:
-            ends = binomtest(round(row["value"] * n), round(n)).proportion_ci()
-            metrics.loc[index, ["ci_low", "ci_high"]] = round(ends.low, DECIMALS), round(ends.high, DECIMALS)
+            ends = binomial_interval(round(row["value"] * n), round(n))
+            metrics.loc[index, ["ci_low", "ci_high"]] = np.round(ends, DECIMALS)
     return metrics
 
 

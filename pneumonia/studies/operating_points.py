@@ -11,7 +11,7 @@ from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
 from ..evaluation.operating_points import compute_operating_points
 from ..evaluation.probability import predictive_values
-from ..results import Results, compute_ensemble, title_of
+from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
 from .study import Figure, Study, Table
 
@@ -60,17 +60,17 @@ def tabulate_referral(results: Results) -> Table:
 
 def draw_threshold_curve(results: Results) -> Drawing:
     final, colour = results.final_model, model_colours(results.run)[results.final_model]
-    splits = [split for split in SPLIT_LINES if len(compute_ensemble(results, final, split))]
-    curves = {split: compute_threshold_curve(compute_ensemble(results, final, split)) for split in splits}
+    splits = [split for split in SPLIT_LINES if len(results.scores.ensemble(final, split))]
+    curves = {split: compute_threshold_curve(results.scores.ensemble(final, split)) for split in splits}
     names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
     seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
-    *values, chosen = (results.value(final, "test", name, seed)["value"] for name in names)
+    *values, chosen = (results.estimate(final, "test", name, seed).value for name in names)
     found, spared, found_then, spared_then = (percent(value) for value in values)
     title = (
         f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {found} to {found_then} "
         f"and specificity from {spared} to {spared_then}"
     )
-    who = title_of(results, final)
+    who = results.title(final)
     note = f"{who}, probabilities averaged over seeds. The threshold is chosen on validation and its stress copies."
     figure = new_figure(title, note, height=5.8)
     axes = figure.subplots(1, 2, sharey=True)
