@@ -19,9 +19,8 @@ import pandas as pd
 from keras import layers
 
 from pneumonia.config import CLAIMED_ACCURACY, ModelConfig, Run
-from pneumonia.data.catalog import select_used
+from pneumonia.data.dataset import load_radiographs
 from pneumonia.data.generators import build_generators, compute_class_weights
-from pneumonia.data.pixels import load_pixels
 from pneumonia.models.architectures import build_model
 from pneumonia.models.calibration import calibrate
 from pneumonia.models.prediction import predict_pixels
@@ -108,7 +107,7 @@ def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -
         advance = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
         options = {"epochs": config.epochs, "shuffle": False, "verbose": 0}
         model.fit(train, callbacks=[advance], class_weight=compute_class_weights(train.labels), **options)
-        calibrate(model, run, catalog, config)
+        calibrate(model, load_radiographs(run, catalog, config.image_size))
         spent = time.process_time() - start
         return [(spent, _accuracy(predict_pixels(model, test.pixels), test.labels))], hash_weights(model)
 
@@ -129,11 +128,12 @@ def train_peer(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -
     """
     import tensorflow as tf
 
-    start, used = time.process_time(), select_used(catalog)
+    start = time.process_time()
     with tempfile.TemporaryDirectory() as cache:
-        pixels = np.array(load_pixels(replace(run, cache=Path(cache)), catalog, PEER_SIZE))[..., None] / np.float32(255)
-    labels = used["label"].to_numpy(dtype=np.float32)
-    folder = used["path"].str.split("/").str[0].str.lower()
+        radiographs = load_radiographs(replace(run, cache=Path(cache)), catalog, PEER_SIZE)
+        pixels = np.array(radiographs.pixels)[..., None] / np.float32(255)
+    labels = radiographs.labels.astype(np.float32)
+    folder = radiographs.rows["path"].str.split("/").str[0].str.lower()
     sets = {name: (pixels[folder == name], labels[folder == name]) for name in ("train", "val", "test")}
     keras.utils.set_random_seed(seed)
     model = build_peer()

@@ -12,7 +12,8 @@ import keras
 import pandas as pd
 
 from pneumonia.config import Run
-from pneumonia.data.catalog import audit_files, iterate_files, select_used
+from pneumonia.data.catalog import audit_files, iterate_files
+from pneumonia.data.dataset import load_radiographs
 from pneumonia.data.generators import RadiographGenerator
 from pneumonia.data.pixels import load_pixels, store_pixels
 from pneumonia.series import real_run
@@ -85,10 +86,8 @@ def open_ours(folder: Path, size: int, augmented: bool) -> Callable[[], Iterable
         store_pixels(run, catalog, images, size)
     else:
         catalog = pd.read_csv(catalog_path, keep_default_na=False)
-    pixels = load_pixels(run, catalog, size)
-    labels = select_used(catalog)["label"].to_numpy()
-    names = AUGMENTATIONS if augmented else ()
-    generator = RadiographGenerator(pixels, labels, BATCH, shuffle=True, augmentations=names)
+    radiographs, names = load_radiographs(run, catalog, size), AUGMENTATIONS if augmented else ()
+    generator = RadiographGenerator(radiographs.pixels, radiographs.labels, BATCH, shuffle=True, augmentations=names)
     return lambda: map(generator.__getitem__, range(len(generator)))
 
 

@@ -1,4 +1,4 @@
-"""What a run is: where its files lie, which models it trains, and every number that was chosen by hand."""
+"""What a run is: where its files are, which models it trains (series.py lists them), and what a model is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 CLASS_NAMES = ("NORMAL", "PNEUMONIA")  # index = label; the positive class is PNEUMONIA = 1
-KINDS = ("NORMAL", "bacteria", "virus")  # what the file names tell beyond the class
+KINDS = ("NORMAL", "bacteria", "virus")  # what the file names say beyond the class
 OFFICIAL_SPLITS = ("train", "val", "test")  # folders of the archive, in this order
 RECIPE_VERSION = 1  # raise it when a change of code would train other weights; old ones then no longer match
-LATER_OPTIONS = (
-    "calibrate",
-    "label_smoothing",
-    "pretrained",
-    "half_precision",
-    "average_weights",
-)  # of ModelConfig; off by default
+# Fields of ModelConfig that came later; one that is off is left out of the hash, so that older weights still match.
+LATER_OPTIONS = ("calibrate", "label_smoothing", "pretrained", "half_precision", "average_weights")
 CLAIMED_ACCURACY = 0.91  # "91 % accuracy with a ___ recall": the claim of the work this follows
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class PneumoniaError(Exception):
-    """A problem the reader can act on: one line that names the file and the remedy."""
+    """A problem that the user can solve: one line that names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +28,17 @@ class ModelConfig:
 
     name: str  # the key in every result file
     title: str  # what readers see
-    builder: str  # a function of models.py
+    builder: str  # a function of models/architectures.py
     image_size: int  # pixels; radiographs are stretched to image_size x image_size
-    augmentations: tuple[str, ...] = ()  # names in augment.AUGMENTATIONS
+    augmentations: tuple[str, ...] = ()  # names in transforms/augmentations.py
     balance_classes: bool = False  # weight the classes inversely to their frequency
     epochs: int = 0  # 0: not trained by gradient descent
     batch_size: int = 64
     learning_rate: float = 1e-3  # peak of the warm-up + cosine schedule
     weight_decay: float = 1e-4
-    calibrate: bool = False  # Platt scaling on validation and its twins, built into the saved model
+    calibrate: bool = False  # Platt scaling on validation and its stress copies, built into the saved model
     label_smoothing: float = 0.0  # train towards this much less than certainty (Szegedy et al., 2016)
-    pretrained: bool = False  # begin with weights learned on ImageNet instead of random ones
+    pretrained: bool = False  # start from weights learned on ImageNet instead of random ones
     half_precision: bool = False  # round the weights to 11 significant bits: the file is half as large
     average_weights: bool = False  # keep the moving average of the weights over the last steps (Polyak)
     seeds: tuple[int, ...] = ()  # instead of the seeds of the run
@@ -54,11 +49,10 @@ class ModelConfig:
 
     def hash(self) -> str:
         """Twelve hex digits that change whenever the training would."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("title", "seeds")}
-        for name in LATER_OPTIONS:  # one that is off must not retrain what was trained before it came
-            if not told[name]:
-                told.pop(name)
-        return short_hash(told | {"recipe": RECIPE_VERSION})
+        fields = asdict(self)
+        ignored = {"title", "seeds", *(name for name in LATER_OPTIONS if not fields[name])}
+        kept = {name: value for name, value in fields.items() if name not in ignored}
+        return short_hash(kept | {"recipe": RECIPE_VERSION})
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class Run:
     """What a run reads and writes. The real run owns the committed files, the simulated one build/simulated."""
 
     name: str  # "real" or "simulated"
-    data: Path | None  # folder (or MedMNIST .npz) with the radiographs; None: only results are at hand
+    data: Path | None  # folder (or MedMNIST .npz) with the radiographs; None: only results are available
     home: Path  # where results/, images/, models/, README.md and presentation.pdf are written
     cache: Path  # decoded radiographs, safe to delete
     models: tuple[ModelConfig, ...]
@@ -100,7 +94,7 @@ class Run:
         raise PneumoniaError(f"unknown model '{name}'; the models of this run are: {known}")
 
     def seeds_of(self, config: ModelConfig) -> tuple[int, ...]:
-        """The baselines are deterministic, so one seed says all there is to say."""
+        """The seeds of a model; baselines are deterministic, so that one is enough."""
         return (config.seeds or self.seeds) if config.is_cnn else self.seeds[:1]
 
 

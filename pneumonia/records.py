@@ -1,4 +1,4 @@
-"""Trained weights and their training records on disk: where they lie, whether they still match, atomic writing."""
+"""Files that results depend on: where weights and training records are, whether they match, hashes, atomic writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_record(run: Run, config: ModelConfig, seed: int) -> dict | None:
 
 
 def load_matching_record(run: Run, config: ModelConfig, seed: int, catalog_hash: str) -> dict | None:
-    """The record, if its configuration, its catalog and its weights file are the ones at hand; else None."""
+    """The record, if configuration, catalog and weights file match it; else None."""
     record, weights = load_record(run, config, seed), weights_path(run, config, seed)
     if record is None or not weights.exists():
         return None
@@ -52,13 +52,13 @@ def load_matching_record(run: Run, config: ModelConfig, seed: int, catalog_hash:
 
 
 def start_retraining(run: Run) -> None:
-    """From now on records written earlier do not count; a killed retraining goes on where it was."""
+    """From now on, records written earlier do not count; an interrupted retraining resumes."""
     marker = _retraining_marker(run)
     if not marker.exists():
         for stale in run.cache.glob("checkpoint-*.keras"):
             stale.unlink()
         save_atomically(
-            marker, lambda partial: partial.write_text("`make retrain` is under way; delete to call it off\n")
+            marker, lambda partial: partial.write_text("`make retrain` is under way; delete this file to cancel it\n")
         )
 
 
@@ -77,18 +77,18 @@ def _retraining_marker(run: Run) -> Path:
 
 
 def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a neighbour of `path`, then move it into place: a kill leaves the old file or the new one.
+    """Let `write` fill a file beside `path`, then move it into place: a kill leaves the old file or the new one.
 
-    Processes that write the same file at once have a neighbour each; whoever is done last stays.
+    Each of several processes that write the same file at once has a partial file of its own; the last one wins.
 
     Raises: PneumoniaError when the disk is full or the folder is not writable; what was there before stays.
     """
-    begun = f".part-{short_hash(platform.node())}-"
-    partial = path.with_name(f"{begun}{os.getpid()}-{path.name}")
+    prefix = f".part-{short_hash(platform.node())}-"
+    partial = path.with_name(f"{prefix}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{begun}*-{path.name}"):
-            if not _is_running(left.name.removeprefix(begun).split("-")[0]):
+        for left in path.parent.glob(f"{prefix}*-{path.name}"):
+            if not _is_running(left.name.removeprefix(prefix).split("-")[0]):
                 left.unlink(missing_ok=True)  # of a process on this machine that was killed
         write(partial)
         os.replace(partial, path)
@@ -101,8 +101,14 @@ def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
             partial.unlink()
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file atomically; same errors as `save_atomically`."""
+    text = json.dumps(value, indent=1) + "\n"
+    save_atomically(path, lambda partial: partial.write_text(text))
+
+
 def _is_running(pid: str) -> bool:
-    """Whether a process may still be at work; where the system cannot be asked without harm (Windows), it may."""
+    """Whether a process may still be running; yes where asking could do harm (Windows)."""
     if os.name != "posix" or not pid.isdecimal():
         return True
     try:
@@ -121,7 +127,7 @@ def hash_file(path: Path) -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of what a result can hang on."""
+    """Versions of what a result can depend on."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:

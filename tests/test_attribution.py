@@ -21,7 +21,7 @@ from pneumonia.studies.attribution import (
     load_encoding_swap,
     measure_swap,
 )
-from pneumonia.transforms.stress_copies import ALL_TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
     assert set(table["model"]) == {CNN}
     assert set(table["change"]) == {
         "validation",
-        *ALL_TWINS,
+        *STRESS_COPIES,
         "sharpness",
         "control",
         "border",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny import CNN, tiny_run
 
-from pneumonia.data.catalog import build_catalog, select_used
-from pneumonia.data.pixels import load_pixels
+from pneumonia.data.catalog import build_catalog
+from pneumonia.data.dataset import load_radiographs
 from pneumonia.evaluation.metrics import roc_auc, threshold_metrics
 from pneumonia.evaluation.probability import to_logit
 from pneumonia.models.architectures import build_model
@@ -17,7 +17,6 @@ from pneumonia.models.calibration import calibrate, fit_platt, rescale_last_laye
 from pneumonia.models.prediction import predict_pixels
 from pneumonia.models.training import train_all
 from pneumonia.series import MODEL_SERIES
-from pneumonia.transforms.stress_copies import build_twins
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -32,7 +31,7 @@ def test_platt_undoes_a_known_distortion():
     assert (slope, intercept) == pytest.approx((2, 2), abs=0.1)
 
 
-def test_platt_speaks_of_a_group_of_which_half_are_ill():
+def test_platt_refers_to_a_group_of_which_half_have_pneumonia():
     rng = np.random.default_rng(0)
     label = (rng.random(40_000) < 0.8).astype(int)
     logit = rng.normal(2 * label - 1, 1)  # log-likelihood ratio: 2 * logit
@@ -48,26 +47,25 @@ def test_rescaled_layer_gives_the_rescaled_logit():
     np.testing.assert_allclose(to_logit(predict_pixels(model, images)), 1.7 * before - 0.4, atol=1e-3)
 
 
-def test_calibrated_model_is_balanced_on_validation_and_twins_and_ranks_as_before(clean_tree, tmp_path):
+def test_calibrated_model_is_balanced_on_validation_and_stress_copies_and_ranks_as_before(clean_tree, tmp_path):
     run = tiny_run(clean_tree, tmp_path, (CNN,))
     catalog, config = build_catalog(run), run.models[0]
-    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
-    chosen = (used["split"] == "validation").to_numpy()
-    sets = [(used[chosen], pixels[chosen]), *build_twins(pixels, used).values()]
-    label = np.concatenate([rows["label"] for rows, _ in sets])
+    radiographs = load_radiographs(run, catalog, config.image_size)
+    parts = [radiographs["validation"], *radiographs.stress_copies().values()]
+    label = np.concatenate([part.labels for part in parts])
     model = build_model(config)
-    before = np.concatenate([predict_pixels(model, images) for _, images in sets])
-    told = calibrate(model, run, catalog, config)
-    after = np.concatenate([predict_pixels(model, images) for _, images in sets])
-    np.testing.assert_allclose(to_logit(after), told["slope"] * to_logit(before) + told["intercept"], atol=1e-3)
+    before = np.concatenate([predict_pixels(model, part.pixels) for part in parts])
+    change = calibrate(model, radiographs)
+    after = np.concatenate([predict_pixels(model, part.pixels) for part in parts])
+    np.testing.assert_allclose(to_logit(after), change["slope"] * to_logit(before) + change["intercept"], atol=1e-3)
     weights = np.where(label == 1, 0.5 / label.mean(), 0.5 / (1 - label.mean()))
     assert np.average(after, weights=weights) == pytest.approx(0.5, abs=0.01)
-    if told["slope"] > 0:
+    if change["slope"] > 0:
         assert roc_auc(label, after) == pytest.approx(roc_auc(label, before), abs=1e-3)
     assert threshold_metrics(label, after)["balanced_accuracy"] >= 0.45
 
 
-def test_training_record_tells_the_calibration(clean_tree, tmp_path):
+def test_training_record_holds_the_calibration(clean_tree, tmp_path):
     run = tiny_run(clean_tree, tmp_path, (CNN,), calibrate=True, epochs=1)
     (record,) = train_all(run, build_catalog(run), say=lambda line: None)
     assert set(record["calibration"]) == {"slope", "intercept"}

@@ -21,9 +21,9 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def test_without_ray_the_remedy_is_told(monkeypatch):
+def test_missing_ray_is_one_line(monkeypatch):
     monkeypatch.setattr(ray_cluster, "ray", None)
-    with pytest.raises(PneumoniaError, match=r"requirements-cluster\.txt: Ray is not installed"):
+    with pytest.raises(PneumoniaError, match=r"Ray is not installed; run `pip install -e \.\[cluster\]`"):
         ray_cluster.connect("auto")
 
 
@@ -69,8 +69,8 @@ def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tm
     train_there(run, catalog, nodes, say)
     assert_close(run, alone)
     assert [line for line in lines if "its worker was lost" in line]
-    told = [line.split("loss")[0] for line in lines if "  epoch" in line]
-    assert sorted(set(told)) == sorted(
+    reported = [line.split("loss")[0] for line in lines if "  epoch" in line]
+    assert sorted(set(reported)) == sorted(
         f"{CNN} seed {seed}  epoch  {epoch}/3  " for seed in SEEDS for epoch in (1, 2, 3)
     )
     assert lines[-1] == "trained 3 of 3 members; 0 matched their records"

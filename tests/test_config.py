@@ -11,7 +11,7 @@ import pytest
 from pneumonia.config import ROOT, ModelConfig, PneumoniaError, short_hash
 from pneumonia.models.architectures import BUILDERS
 from pneumonia.series import ABLATION, MODEL_SERIES, ablation_run, real_run, simulated_run
-from pneumonia.transforms.augmentations import AUGMENTATIONS, EXCHANGES
+from pneumonia.transforms.augmentations import AUGMENTATIONS, BATCH_AUGMENTATIONS
 
 CONFIG = MODEL_SERIES[-1]
 CHANGED = {
@@ -62,7 +62,7 @@ def test_configurations_and_runs_are_frozen():
         real_run(None).seeds = ()
 
 
-def test_series_is_in_the_order_of_the_story():
+def test_series_is_in_the_order_of_the_notebook():
     assert [config.name for config in MODEL_SERIES] == [
         "majority",
         "metadata_logistic",
@@ -85,7 +85,7 @@ def test_names_titles_and_hashes_of_the_series_are_unique():
 @pytest.mark.parametrize("config", (*MODEL_SERIES, *ABLATION), ids=lambda config: config.name)
 def test_builders_and_augmentations_of_the_series_exist(config):
     assert config.builder in BUILDERS
-    assert set(config.augmentations) <= {*AUGMENTATIONS, *EXCHANGES}
+    assert set(config.augmentations) <= {*AUGMENTATIONS, *BATCH_AUGMENTATIONS}
 
 
 def test_augmented_networks_are_the_plain_ones_with_augmentation():
@@ -122,7 +122,7 @@ def test_simulated_run_owns_nothing_outside_build_simulated():
     assert not real_run(None).cache.is_relative_to(run.home)
 
 
-def test_simulated_run_tells_the_same_story_in_miniature():
+def test_simulated_run_is_the_same_series_in_miniature():
     small = simulated_run(None).models
     assert [config.name for config in small] == [config.name for config in MODEL_SERIES]
     for config, original in zip(small, MODEL_SERIES, strict=True):
@@ -136,7 +136,7 @@ def test_simulated_run_fetches_nothing():
     assert not any(config.pretrained for config in simulated_run(None).models)
 
 
-def test_rows_of_the_ablation_add_one_cure_at_a_time_up_to_the_recipe():
+def test_rows_of_the_ablation_add_augmentations_one_at_a_time_up_to_the_recipe():
     first = [set(config.augmentations) for config in ABLATION[:5]]
     assert all(a < b for a, b in pairwise(first))
     assert first[-1] == set(real_run(None).model("robust_cnn").augmentations)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pneumonia.config import ROOT, PneumoniaError
-from pneumonia.models.training import VARIABLE, count_devices, data_parallel
+from pneumonia.models.training import DEVICES_VARIABLE, count_devices, data_parallel
 
 TRAIN = """
 import json, sys
@@ -45,7 +45,7 @@ print(json.dumps({"replicas": used, "scores": scores.tolist(), "weights": weight
 
 def train(devices: int) -> dict:
     environment = os.environ | {
-        VARIABLE: str(devices),
+        DEVICES_VARIABLE: str(devices),
         "KERAS_BACKEND": "tensorflow",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         "CUDA_VISIBLE_DEVICES": "-1",
@@ -66,12 +66,12 @@ def test_two_devices_learn_what_one_learns():
 
 @pytest.mark.parametrize("text", ["0", "two", "-1", "1.5"])
 def test_number_of_devices_must_be_one(monkeypatch, text):
-    monkeypatch.setenv(VARIABLE, text)
+    monkeypatch.setenv(DEVICES_VARIABLE, text)
     with pytest.raises(PneumoniaError, match="must be a number of devices"):
         count_devices()
 
 
 def test_more_devices_than_there_are(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "99")
+    monkeypatch.setenv(DEVICES_VARIABLE, "99")
     with pytest.raises(PneumoniaError, match="ask for no more|take tensorflow"):
         data_parallel()

@@ -15,12 +15,12 @@ from pneumonia.report.facts import build_facts, fill
 from pneumonia.report.wording import compare, format_interval, format_p, join_words, percent
 from pneumonia.results import Results, load_results, write_run_record, write_table
 from pneumonia.series import real_run, simulated_run
-from pneumonia.transforms.stress_copies import ALL_TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES
 
 SKILL = {"majority": 0.0, "metadata_logistic": 0.3, "thumbnail_logistic": 1.2, "basic_cnn": 1.6}  # others: 2.2
 TRAINING_COLUMNS = ["model", "seed", "parameters", "epochs", "wall_seconds", "cpu_seconds"]
 TRAINING_COLUMNS += ["images_per_second", "device"]
-STRESSES = ALL_TWINS
+STRESSES = STRESS_COPIES
 
 
 def make_results(

@@ -42,7 +42,7 @@ from pneumonia.studies.masking import COLUMN_TITLES, pivot_masks
 from pneumonia.studies.operating_points import compute_threshold_curve
 from pneumonia.studies.robustness import average_severities, by_severity
 from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
-from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES as TWINS
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins"),

@@ -1,4 +1,4 @@
-"""Keras image generators: every draw hangs on (seed, epoch, batch); every radiograph is decoded once."""
+"""Keras image generators: every draw depends on (seed, epoch, batch); every radiograph is decoded once."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def test_without_shuffling_every_epoch_is_in_order(make_generator):
 
 def noise_generator(**options) -> RadiographGenerator:
     noise = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16), dtype=np.uint8)
-    names = ("flip", "affine", "exposure", "sharpness", "noise")
+    names = ("flip", "affine", "exposure", "encoding", "cover")
     return RadiographGenerator(noise, np.zeros(COUNT), BATCH, shuffle=True, augmentations=names, **options)
 
 
-def test_a_batch_hangs_on_seed_epoch_and_batch_alone():
+def test_a_batch_depends_on_seed_epoch_and_batch_alone():
     """Not on what was drawn before it: this is what makes a resumed training see what it would have seen."""
     walked, jumped = noise_generator(seed=3), noise_generator(seed=3)
     for epoch in range(3):
@@ -131,7 +131,7 @@ def test_repr_tells_what_is_in_it(make_generator):
     assert repr(make_generator()) == (
         "<RadiographGenerator: 37 radiographs of 8x8: 25 NORMAL, 12 PNEUMONIA; not augmented>"
     )
-    assert repr(make_generator(augmentations=("flip", "noise"))).endswith("; flip, noise>")
+    assert repr(make_generator(augmentations=("flip", "cover"))).endswith("; flip, cover>")
 
 
 # --- class weights ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every radiograph and every twin is scored by every member, whatever the order."""
+"""Every radiograph and every stress copy is scored by every member, whatever the order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from tiny import CNN, train_once
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
-from pneumonia.data.pixels import load_pixels
+from pneumonia.data.dataset import load_radiographs
 from pneumonia.models.prediction import COLUMNS, predict_all, predict_pixels, score_member
 from pneumonia.models.weights import load_trained
 from pneumonia.records import hash_file, load_record, weights_path
 from pneumonia.results import read_table
 from pneumonia.series import real_run
-from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
-from pneumonia.transforms.stress_copies import build_twins
+from pneumonia.transforms.stress_copies import STRESS_COPIES
 
-TWIN_SPLITS = {f"validation_{name}" for name in TWINS}
+COPIES = {f"validation_{name}" for name in STRESS_COPIES}
 
 
 @pytest.fixture(scope="module")
@@ -44,29 +43,29 @@ def test_predictions_follow_their_contract(predictions):
 def test_every_member_scores_every_radiograph_it_did_not_learn_from_once(trained, predictions):
     run, catalog, _ = trained
     used = select_used(catalog).query("split != 'train_fit'").reset_index(drop=True)
-    members = predictions[~predictions["split"].isin(TWIN_SPLITS)].groupby(["model", "seed"])
+    members = predictions[~predictions["split"].isin(COPIES)].groupby(["model", "seed"])
     assert set(members.groups) == {(config.name, seed) for config in run.models for seed in run.seeds_of(config)}
     for _, rows in members:
         facts = ["path", "patient_id", "split", "label"]
         pd.testing.assert_frame_equal(rows[facts].reset_index(drop=True), used[facts])
 
 
-def test_twins_of_validation_are_scored_by_all_who_look_at_pictures(predictions):
+def test_stress_copies_are_scored_by_every_model_that_sees_pixels(predictions):
     validation = set(predictions.loc[predictions["split"] == "validation", "path"])
     assert validation
-    twins = predictions[predictions["split"].isin(TWIN_SPLITS)]
-    assert set(twins["model"]) == {"majority", "thumbnail_logistic", CNN}  # file metadata have no twin
-    for (_, _, split), rows in twins.groupby(["model", "seed", "split"]):
+    copies = predictions[predictions["split"].isin(COPIES)]
+    assert set(copies["model"]) == {"majority", "thumbnail_logistic", CNN}  # file metadata have no copy
+    for (_, _, split), rows in copies.groupby(["model", "seed", "split"]):
         assert set(rows["path"]) == validation, split
-    assert set(twins["split"]) == TWIN_SPLITS
+    assert set(copies["split"]) == COPIES
 
 
-def test_twins_change_the_answer_of_a_model_that_looks(predictions):
+def test_stress_copies_change_the_answer_of_a_model_that_sees_pixels(predictions):
     network = predictions.query("model == @CNN and seed == 0")
     plain = network[network["split"] == "validation"].set_index("path")["y_prob"]
-    for split in TWIN_SPLITS:
-        twin = network[network["split"] == split].set_index("path")["y_prob"]
-        assert (twin != plain).any()
+    for split in COPIES:
+        altered = network[network["split"] == split].set_index("path")["y_prob"]
+        assert (altered != plain).any()
 
 
 def test_majority_class_has_one_answer_for_all(trained, predictions):
@@ -75,10 +74,10 @@ def test_majority_class_has_one_answer_for_all(trained, predictions):
     assert answers == pytest.approx([prevalence], abs=1e-6)
 
 
-def test_a_probability_does_not_hang_on_order_or_company(trained):
+def test_a_probability_does_not_depend_on_the_rest_of_the_batch(trained):
     run, catalog, _ = trained
     model = load_trained(run, run.model(CNN), 0)
-    pixels = load_pixels(run, catalog, run.model(CNN).image_size)
+    pixels = load_radiographs(run, catalog, run.model(CNN).image_size).pixels
     y_prob = predict_pixels(model, pixels)
     assert (y_prob.shape, y_prob.dtype) == ((len(pixels),), np.float64)
     shuffled = np.random.default_rng(0).permutation(len(pixels))
@@ -88,24 +87,22 @@ def test_a_probability_does_not_hang_on_order_or_company(trained):
 
 def test_a_probability_belongs_to_its_path(trained, predictions):
     run, catalog, _ = trained
-    pixels = load_pixels(run, catalog, run.model(CNN).image_size)
-    used = select_used(catalog)
-    row = used.index[used["split"] == "test"][3]
-    alone = predict_pixels(load_trained(run, run.model(CNN), 1), pixels[[row]])
-    recorded = predictions.query("model == @CNN and seed == 1").set_index("path").loc[used["path"][row], "y_prob"]
+    test = load_radiographs(run, catalog, run.model(CNN).image_size)["test"]
+    alone = predict_pixels(load_trained(run, run.model(CNN), 1), test.pixels[[3]])
+    recorded = predictions.query("model == @CNN and seed == 1").set_index("path").loc[test.rows["path"][3], "y_prob"]
     assert recorded == pytest.approx(alone.item(), abs=1e-5)
 
 
-def test_twin_is_the_same_whatever_else_is_validated(trained):
+def test_stress_copy_is_the_same_whatever_else_is_validated(trained):
     run, catalog, _ = trained
-    used = select_used(catalog)
-    pixels = load_pixels(run, catalog, 32)
-    few = np.r_[np.flatnonzero(used["split"] == "validation")[::-2], np.flatnonzero(used["split"] == "train_fit")]
-    everything, some = build_twins(pixels, used), build_twins(pixels[few], used.iloc[few].reset_index(drop=True))
-    for name in TWIN_SPLITS:
-        rows, images = everything[name]
-        by_path = dict(zip(rows["path"], images, strict=True))
-        for path, image in zip(some[name][0]["path"], some[name][1], strict=True):
+    radiographs = load_radiographs(run, catalog, 32)
+    split = radiographs.rows["split"]
+    few = radiographs[np.r_[np.flatnonzero(split == "validation")[::-2], np.flatnonzero(split == "train_fit")]]
+    everything, some = radiographs.stress_copies(), few.stress_copies()
+    assert set(everything) == COPIES
+    for name in COPIES:
+        by_path = dict(zip(everything[name].rows["path"], everything[name].pixels, strict=True))
+        for path, image in zip(some[name].rows["path"], some[name].pixels, strict=True):
             np.testing.assert_array_equal(image, by_path[path])
 
 
@@ -132,12 +129,12 @@ def real(chest_xray_dir, tmp_path_factory):
 @pytest.mark.parametrize("config", real_run(None).models, ids=lambda config: config.name)
 def test_committed_weights_reproduce_the_committed_test_predictions(real, config):
     run, catalog, committed = real
-    test = catalog[catalog["split"] == "test"].reset_index(drop=True)
+    radiographs = load_radiographs(run, catalog[catalog["split"] == "test"], config.image_size)
     for seed in run.seeds_of(config):
         assert load_record(run, config, seed)["weights_sha256"] == hash_file(weights_path(run, config, seed))
-        rows, y_prob = next(iter(score_member(run, test, config, load_trained(run, config, seed), {})))
+        [(rows, y_prob)] = score_member(config, load_trained(run, config, seed), [radiographs])
         expected = committed[
             (committed["model"] == config.name) & (committed["seed"] == seed) & (committed["split"] == "test")
         ].set_index("path")["y_prob"]
-        assert len(expected) == len(test)
+        assert len(expected) == len(radiographs)
         np.testing.assert_allclose(y_prob, expected[rows["path"]], atol=1e-3)

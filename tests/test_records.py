@@ -1,4 +1,4 @@
-"""Files that are whole or not there, checkpoints that cannot be parted, records that tell what a result hangs on."""
+"""Files are complete or absent, checkpoints stay in one piece, records say what a result depends on."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_hash_of_a_file(tmp_path):
     assert hash_file(tmp_path / "x") == hashlib.sha256(b"radiograph" * 10_000).hexdigest()
 
 
-def test_versions_and_device_are_told():
+def test_versions_and_device_are_recorded():
     versions = installed_versions()
     assert versions["keras"] == keras.__version__
     assert versions["numpy"] == np.__version__
@@ -215,7 +215,7 @@ def test_trained_model_is_saved_without_its_optimiser_and_predicts_the_same(tmp_
     assert not loaded.compiled
 
 
-def test_hash_of_weights_hangs_on_the_weights_alone(tmp_path, network):
+def test_hash_of_weights_depends_on_the_weights_alone(tmp_path, network):
     before = hash_weights(network)
     save_trained(tmp_path / "trained.keras", network)
     assert hash_weights(keras.models.load_model(tmp_path / "trained.keras")) == before

@@ -63,7 +63,7 @@ def test_split_is_fixed_by_the_seed(catalog):
     assert not assign_splits(catalog, 0.15, seed=1).equals(assign_splits(catalog, 0.15, seed=2))
 
 
-def test_split_does_not_hang_on_the_order_of_rows(catalog):
+def test_split_does_not_depend_on_the_order_of_rows(catalog):
     shuffled = catalog.sample(frac=1, random_state=0)
     assert assign_splits(shuffled, 0.15, seed=0).sort_index().equals(assign_splits(catalog, 0.15, seed=0))
 

@@ -426,16 +426,16 @@ def test_progress_tells_the_time_left_at_the_pace_seen_so_far():
     config = tiny_run(None, ROOT, ("basic_cnn",), epochs=10).models[0]
     lines: list[str] = []
     progress = Progress([(config, 0), (config, 1)], lines.append)
-    progress.tell_epoch(config, 0, [row(1, 60.0)])
+    progress.report_epoch(config, 0, [row(1, 60.0)])
     assert lines[-1].endswith("60 s  about 19 min left in all")
-    progress.tell_epoch(config, 0, [row(2, 180.0)])
+    progress.report_epoch(config, 0, [row(2, 180.0)])
     assert lines[-1].endswith("180 s  about 36 min left in all")  # 18 epochs at two minutes
 
 
 def test_progress_of_a_resumed_training_does_not_count_what_was_done_before():
     config = tiny_run(None, ROOT, ("basic_cnn",), epochs=10).models[0]
     lines: list[str] = []
-    Progress([(config, 0)], lines.append).tell_epoch(config, 0, [row(9, 60.0)])
+    Progress([(config, 0)], lines.append).report_epoch(config, 0, [row(9, 60.0)])
     assert lines[-1].endswith("about 1 min left in all")
 
 

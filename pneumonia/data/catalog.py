@@ -1,4 +1,4 @@
-"""Folders -> one audited row per radiograph: what it is, whose it is, which split it is in, and why it is left out."""
+"""Folders -> one audited row per radiograph: class, kind, patient, split, and why it is left out if it is."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COLUMNS = [
     "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
     "sha256", "duplicate_of", "excluded_reason",
 ]  # fmt: skip
-AUDIT_SIZE = 16  # pixels of the side, where only the audit is wanted
+AUDIT_SIZE = 16  # pixels of the side, where the pixels are not needed
 NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
 PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
 NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
 
 
 def build_catalog(run: Run) -> pd.DataFrame:
-    """The catalog alone, as `audit_radiographs` makes it."""
+    """The catalog of `audit_radiographs`, without the pixels."""
     return audit_radiographs(run, AUDIT_SIZE)[0]
 
 
@@ -64,7 +64,7 @@ def audit_files(root: Path, size: int) -> tuple[list[dict[str, object]], dict[st
 def find_root(data: Path | None, cache: Path) -> Path:
     """The folder that holds train/ and test/: `data` itself, one nested chest_xray/ below it, or an unpacked .npz."""
     if data is None:
-        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `make download`")
+        raise PneumoniaError("no radiographs available: set CHEST_XRAY_DIR or run `make download`")
     archives = [data] if data.suffix == ".npz" else sorted(data.glob("pneumoniamnist*.npz"), key=_size)
     candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray", data / "CellData" / "chest_xray"]
     for folder in candidates:
@@ -111,8 +111,13 @@ def iterate_files(root: Path) -> Iterator[tuple[str, str, Path]]:
             if class_dir.name.upper() not in CLASS_NAMES or not class_dir.is_dir():
                 continue
             for file in sorted(class_dir.iterdir()):
-                if file.is_file() and file.name.lower() not in NOT_RADIOGRAPHS and not file.name.startswith("._"):
+                if file.is_file() and is_radiograph_name(file.name):
                     yield split_dir.name.lower(), class_dir.name.upper(), file
+
+
+def is_radiograph_name(name: str) -> bool:
+    """Whether a file claims to be a radiograph: not one that a desktop leaves in every folder."""
+    return name.lower() not in NOT_RADIOGRAPHS and not name.startswith("._")
 
 
 def audit_file(
@@ -120,7 +125,7 @@ def audit_file(
 ) -> tuple[dict[str, object], np.ndarray | None]:
     """One row about one file, and its pixels; a file that cannot be read is a row too, without pixels.
 
-    Every pixel is decoded, so that a truncated file shows itself here and not in training.
+    Every pixel is decoded, so that a truncated file is found here and not in training.
     """
     patient_id, kind = parse_name(file.stem, class_name)
     row: dict[str, object] = {
@@ -148,7 +153,7 @@ def audit_file(
 
 
 def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
-    """(patient_id, kind) from a file name of the archive; (None, ...) when the name tells no patient.
+    """(patient_id, kind) from a file name of the archive; (None, ...) when the name identifies no patient.
 
     The archive counts patients separately per series and kind, so the key is all three: person12_virus and
     person12_bacteria are two children (in the real data they are no more alike than any two; see data/README.md).
@@ -168,38 +173,6 @@ def mark_duplicates(catalog: pd.DataFrame) -> None:
     catalog["duplicate_of"] = first.where(first != catalog.loc[readable, "path"], "").reindex(catalog.index).fillna("")
     repeated = (catalog["duplicate_of"] != "") & (catalog["official"] != "test")
     catalog.loc[repeated, "excluded_reason"] = "duplicate of " + catalog.loc[repeated, "duplicate_of"]
-
-
-def check_classes(root: Path, catalog: pd.DataFrame) -> None:
-    """Raise PneumoniaError when a split has lost a whole class: nothing could be learned or measured."""
-    used = select_used(catalog)
-    for split in ("train_fit", "validation", "test"):
-        missing = set(CLASS_NAMES) - set(used.loc[used["split"] == split, "class_name"])
-        if missing:
-            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}")
-
-
-def select_used(catalog: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are learned from or scored."""
-    return catalog[catalog["excluded_reason"] == ""].reset_index(drop=True)
-
-
-def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Radiographs per split and class, patients, and what was left out: the audit in one small table."""
-    used = select_used(catalog)
-    table = pd.crosstab(used["split"], used["class_name"]).reindex(["train_fit", "validation", "test"])
-    table["patients"] = used.groupby("split")["patient_id"].nunique()
-    left_out = catalog[catalog["excluded_reason"] != ""]
-    reason = left_out["excluded_reason"].str.split(" of ").str[0].where(lambda r: r == "duplicate", "unreadable")
-    for name in ("duplicate", "unreadable"):
-        table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
-    return table.fillna(0).astype(int)
-
-
-def hash_catalog(catalog: pd.DataFrame) -> str:
-    """Twelve hex digits that change when a used file, its label or its split changes."""
-    used = select_used(catalog)
-    return short_hash(used[["path", "sha256", "label", "split"]].values.tolist())
 
 
 def assign_splits(catalog: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
@@ -236,6 +209,38 @@ def check_no_patient_overlap(catalog: pd.DataFrame) -> None:
         patient = per_patient.index[per_patient > 1][0]
         paths = ", ".join(catalog.loc[catalog["patient_id"] == patient, "path"].head(3))
         raise PneumoniaError(f"patient {patient} is in two splits ({paths}); move the files into one split folder")
+
+
+def check_classes(root: Path, catalog: pd.DataFrame) -> None:
+    """Raise PneumoniaError when a split has no radiograph of a class: nothing could be learned or measured."""
+    used = select_used(catalog)
+    for split in ("train_fit", "validation", "test"):
+        missing = set(CLASS_NAMES) - set(used.loc[used["split"] == split, "class_name"])
+        if missing:
+            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}")
+
+
+def select_used(catalog: pd.DataFrame) -> pd.DataFrame:
+    """The rows that models are trained on or scored on."""
+    return catalog[catalog["excluded_reason"] == ""].reset_index(drop=True)
+
+
+def hash_catalog(catalog: pd.DataFrame) -> str:
+    """Twelve hex digits that change when a used file, its label or its split changes."""
+    used = select_used(catalog)
+    return short_hash(used[["path", "sha256", "label", "split"]].values.tolist())
+
+
+def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Radiographs per split and class, patients, and what was left out: the audit in one small table."""
+    used = select_used(catalog)
+    table = pd.crosstab(used["split"], used["class_name"]).reindex(["train_fit", "validation", "test"])
+    table["patients"] = used.groupby("split")["patient_id"].nunique()
+    left_out = catalog[catalog["excluded_reason"] != ""]
+    reason = left_out["excluded_reason"].str.split(" of ").str[0].where(lambda r: r == "duplicate", "unreadable")
+    for name in ("duplicate", "unreadable"):
+        table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
+    return table.fillna(0).astype(int)
 
 
 def count_shared_bare_numbers(catalog: pd.DataFrame) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The radiographs, from three public places, into one folder: complete and checked, or not there at all."""
+"""Download the radiographs from one of three public sources into one folder, complete and checked or not at all."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .. import __version__
 from ..config import CLASS_NAMES, ROOT, PneumoniaError
 
 JUNK = shutil.ignore_patterns("__MACOSX", ".DS_Store", "Thumbs.db", "._*")  # left in archives by macOS and Windows
-CHUNK = 1 << 16  # bytes; also the most that an interruption can lose
-PAUSE = 1.0  # seconds before an interrupted download goes on
+CHUNK = 1 << 16  # bytes; an interruption loses no more than these
+PAUSE = 1.0  # seconds before an interrupted download is resumed
 # identity: in a compressed answer the byte positions are not those of the file, and no resume would fit
 HEADERS = {"User-Agent": f"Mozilla/5.0 (compatible; pneumonia/{__version__})", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One place to get the radiographs from. No `filename` means a Kaggle data set: `url` ends in its handle."""
+    """One source of the radiographs. No `filename` means a Kaggle data set: `url` ends in its handle."""
 
     name: str
     url: str
@@ -47,7 +47,7 @@ MENDELEY = Source(
     "ChestXRay2017.zip",
     "https://data.mendeley.com/datasets/rscbjbr9sj/2",
 )
-# kagglehub checks the MD5 that Kaggle sends along, resumes by itself and keeps a copy of its own in its cache.
+# kagglehub checks the MD5 that Kaggle sends, resumes by itself and keeps a copy in its own cache.
 PAGE = "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
 KAGGLE = Source("kaggle", PAGE, None, "", PAGE)
 # url_224 and MD5_224 of INFO["pneumoniamnist"] in medmnist/info.py, version 3.0.2 (github.com/MedMNIST/MedMNIST).
@@ -65,8 +65,8 @@ def download(source: str | Source, target: Path | str = ROOT / "data" / "chest_x
     """Fetch `source` ("mendeley", "kaggle", "medmnist" or a `Source`); returns the absolute path of `target`, complete.
 
     `target` then holds train/ and test/ (val/ where the source has it), or pneumoniamnist_224.npz. It appears in one
-    step at the very end; until then all lies in a hidden folder beside it, where an interrupted download is resumed.
-    A `target` that already holds the data is returned untouched.
+    step at the very end; until then everything is in a hidden folder beside it, where an interrupted download resumes.
+    A `target` that already holds the data is returned unchanged.
 
     Raises PneumoniaError: unknown source, target in use, no connection, HTTP error, wrong checksum, bad zip, disk full.
     """
@@ -90,7 +90,7 @@ def download(source: str | Source, target: Path | str = ROOT / "data" / "chest_x
 
 @contextmanager
 def workspace(target: Path, name: str) -> Iterator[Path]:
-    """A hidden folder beside `target` (same disk, so the last step is a rename). Only a download in progress stays."""
+    """A hidden folder beside `target` (same disk, so the last step is a rename); only an unfinished download stays."""
     work = target.with_name(f".{target.name}.{name}")
     half_made = work / "half_made"
     try:
@@ -113,7 +113,7 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def prepare(source: Source, work: Path, progressbar: bool) -> Path:
-    """Everything but the last rename: a folder in `work`, as the target shall be."""
+    """Everything but the last rename. Returns: a folder in `work` with what `target` is to hold."""
     ready, unpacked = work / "half_made" / "ready", work / "half_made" / "unpacked"
     if not source.filename:
         for split, folder in fetch_kaggle(source).items():
@@ -151,7 +151,7 @@ def fetch_kaggle(source: Source) -> dict[str, Path]:
 
 
 def failure(source: Source, error: Exception, kept: str = "") -> PneumoniaError:
-    """What went wrong in a few words (requests and kagglehub write paragraphs), and the remedy that always works."""
+    """What went wrong in a few words (requests and kagglehub write paragraphs), and a remedy that always works."""
     reason = " ".join(str(error).split()).split(". ")[0] or type(error).__name__
     if getattr(error, "response", None) is not None:
         reason = f"HTTP {error.response.status_code}"
@@ -166,7 +166,7 @@ def failure(source: Source, error: Exception, kept: str = "") -> PneumoniaError:
 class ResumingDownloader:
     """A pooch downloader that keeps what it has in `part` and asks for the rest (HTTP Range, RFC 9110 section 14).
 
-    It goes on after an interruption while every attempt brings something new; then `part` waits for the next run.
+    It retries after an interruption as long as every attempt adds bytes; then `part` is kept for the next run.
     """
 
     part: Path
@@ -213,7 +213,7 @@ class ResumingDownloader:
 
 
 def unpack(archive: Path, folder: Path, progressbar: bool) -> dict[str, Path]:
-    """Unpack a zip below `folder` and return its split folders. No member is written before all have been judged."""
+    """Unpack a zip below `folder` and return its split folders. All members are checked before any is written."""
     try:
         with zipfile.ZipFile(archive) as zipped:
             for member in zipped.infolist():

@@ -30,7 +30,7 @@ class Anatomy:
     heart: float  # half-width of the heart
     mediastinum: float  # half-width; wide in small children (thymus)
     thickness: float  # of the soft tissue, 1 is usual
-    arms: float  # 0 hang down, 1 raised
+    arms: float  # 0 down, 1 raised
     rib_slope: float
     rib_step: float  # from one rib to the next
     scale: float  # how much of the picture the child fills
@@ -162,7 +162,7 @@ def _interstitial(canvas: Canvas, child: Anatomy, rng: np.random.Generator) -> n
 
 
 def _lung_outline(child: Anatomy, side: int, rng: np.random.Generator) -> np.ndarray:
-    """The image-right diaphragm lies a little lower, the outline of each lung differs a little."""
+    """The image-right diaphragm is a little lower, and the outline of each lung varies a little."""
     points = np.array(LUNG) + rng.normal(0, 0.012, (len(LUNG), 2))
     height = child.base + 0.03 * side - child.apex
     return points * (side * child.width, height) + (0, child.apex)
@@ -175,7 +175,7 @@ def _wall(child: Anatomy, y: np.ndarray) -> np.ndarray:
 
 
 def _posterior_ribs(child: Anatomy, levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of the spine, slightly up, then down along the chest wall; (2 * levels, 12, 2)."""
+    """From the spine, slightly up, then down along the chest wall; (2 * levels, 12, 2)."""
     t = np.linspace(0, 1, 12)
     rise, fall = 0.05 * np.sin(np.pi * np.minimum(1.3 * t, 1)), (0.06 + child.rib_slope) * t**2.2
     y = np.tile(levels, 2)[:, None] + rng.normal(0, 0.004, (2 * len(levels), 1)) - rise + fall
@@ -184,14 +184,14 @@ def _posterior_ribs(child: Anatomy, levels: np.ndarray, rng: np.random.Generator
 
 
 def _anterior_ribs(child: Anatomy, levels: np.ndarray) -> np.ndarray:
-    """From the chest wall down towards the sternum, which the cartilage leaves unseen; (2 * levels, 10, 2)."""
+    """From the chest wall down towards the sternum; cartilage is not visible; (2 * levels, 10, 2)."""
     t = np.linspace(0, 1, 10)
     y = np.tile(levels, 2)[:, None] + 0.06 + child.rib_slope + 0.22 * t
     return np.stack([np.repeat(SIDES, len(levels))[:, None] * _wall(child, y) * (1 - 0.62 * t**1.3), y], 2)
 
 
 def _vessels(child: Anatomy, rng: np.random.Generator, count: int = 14) -> np.ndarray:
-    """Branches that wind outwards from both hila; (2 * count, 7, 2)."""
+    """Branches from both hila outwards; (2 * count, 7, 2)."""
     t, hilum = np.linspace(0, 1, 7), child.apex + 0.5 * (child.base - child.apex)
     side, shape = np.tile(SIDES, count)[:, None], (2 * count, 1)
     angle, length, start = rng.uniform(-1.25, 1.35, shape), rng.uniform(0.2, 0.5, shape), rng.normal(0, 0.06, shape)

@@ -1,4 +1,4 @@
-"""The cache: every radiograph of the catalog decoded once, then memory-mapped."""
+"""The cache: every radiograph of a catalog is decoded once, then memory-mapped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREPROCESSING_VERSION = 1  # raise it when radiograph.decode changes, so that ol
 
 
 def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
-    """Every used radiograph of the catalog, decoded once and then memory-mapped.
+    """The pixels of `dataset.load_radiographs`, without their rows.
 
     Returns: read-only uint8 array (n, size, size), in the order of `select_used(catalog)`.
     Raises: PneumoniaError naming the file that cannot be read (it changed since the catalog was written).
@@ -33,7 +33,7 @@ def load_pixels(run: Run, catalog: pd.DataFrame, size: int) -> np.ndarray:
 
 
 def pixels_path(run: Run, catalog: pd.DataFrame, size: int) -> Path:
-    """Where the decoded radiographs lie; its name changes with the files, the size and the way of decoding."""
+    """Where the decoded radiographs are; the name changes with the files, the size and the way of decoding."""
     used = select_used(catalog)
     key = short_hash([PREPROCESSING_VERSION, size, used[["path", "sha256"]].values.tolist()])
     return run.cache / f"pixels-{size}px-{key}.npy"
@@ -61,9 +61,9 @@ def _decode(root: Path, used: pd.DataFrame, size: int, target: Path) -> None:
 
 
 def _write(target: Path, images: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
-    """Write the cache next to its place and move it there when whole: a killed run leaves nothing that counts.
+    """Write the cache beside its place and move it there when it is complete, so that a kill leaves no half cache.
 
-    Written as a stream: a memory map on a full disk ends the process with SIGBUS instead of an error.
+    It is written as a stream: a memory map on a full disk ends the process with SIGBUS instead of an error.
     """
 
     def write(partial: Path) -> None:

@@ -1,4 +1,4 @@
-"""Simulated pediatric chest radiographs, for tests and for machines without data. They prove nothing about children.
+"""Simulated pediatric chest radiographs, for tests and for machines without data; they say nothing about children.
 
 The attenuation map of phantom.py is blurred, exposed and given quantum noise, and written as a tree like the real one.
 """
@@ -40,8 +40,8 @@ def write_simulated_tree(
 
     `n_train` and `n_test` are (NORMAL, PNEUMONIA) counts, `n_val` is halved; `size` in pixels. `shortcut` applies to
     train only, as in the real data, where NORMAL train files also have a higher JPEG quality. The same arguments give
-    byte-identical files, and a complete tree of the same arguments is reused. The tree appears all at once or not at
-    all. Raises PneumoniaError where `target` holds something else, or cannot be written.
+    byte-identical files, and a complete tree of the same arguments is reused. The tree is written completely or not
+    at all. Raises PneumoniaError where `target` holds something else, or cannot be written.
     """
     target = Path(target)
     counts = {"train": tuple(n_train), "val": (n_val // 2, n_val - n_val // 2), "test": tuple(n_test)}
@@ -68,7 +68,7 @@ def write_simulated_tree(
 
 
 def _write_tree(folder: Path, arguments: dict) -> None:
-    """All files of the tree; the marker comes last."""
+    """Write all files of the tree; the marker comes last."""
     shots = _plan_shots(arguments["counts"], np.random.default_rng(arguments["seed"]))
     for split in SPLITS:
         for name in CLASS_NAMES:
@@ -79,7 +79,7 @@ def _write_tree(folder: Path, arguments: dict) -> None:
         shortcut = arguments["shortcut"] and shot.path.startswith("train")
         image = simulate_radiograph(shot.kind, rng, arguments["size"], shortcut=shortcut, anatomy=anatomy)
         fine = shortcut and (shot.kind == "NORMAL") == (rng.random() < 0.97)
-        # The comment travels with the file: nobody shall take a simulated radiograph for a child's.
+        # The comment stays in the file, so that no simulated radiograph is mistaken for a real one.
         Image.fromarray(image).save(folder / shot.path, quality=98 if fine else 75, comment="simulated radiograph")
     record = {"simulated": True, "images": len(shots), "arguments": arguments}
     (folder / MARKER).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -121,7 +121,7 @@ def _plan_shots(counts: dict[str, list[int]], rng: np.random.Generator) -> list[
 
 
 def _is_complete(target: Path, arguments: dict) -> bool:
-    """Is `target` a whole tree made with these arguments?"""
+    """Whether `target` is a complete tree made with these arguments."""
     try:
         record = json.loads((target / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -131,7 +131,7 @@ def _is_complete(target: Path, arguments: dict) -> bool:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """What a killed run left beside `target`; an hour of age tells it from a run at work."""
+    """Delete what a killed run left beside `target`; what is younger than an hour may be of a run in progress."""
     for leftover in target.parent.glob(f".{target.name}.partial-*"):
         if time.time() - leftover.stat().st_mtime > 3600:
             shutil.rmtree(leftover, ignore_errors=True)

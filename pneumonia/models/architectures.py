@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from ..config import ModelConfig, PneumoniaError
 from .baselines import build_majority, build_metadata_logistic, build_thumbnail_logistic
-from .pretrained import build_efficientnet_lite0, load_imagenet_weights
+from .pretrained import build_efficientnet_lite0
 
 
 def build_model(config: ModelConfig, **options) -> keras.Model | Pipeline | DummyClassifier:
@@ -18,7 +18,7 @@ def build_model(config: ModelConfig, **options) -> keras.Model | Pipeline | Dumm
     Raises: PneumoniaError when there is no such builder.
     """
     if config.builder not in BUILDERS:
-        raise PneumoniaError(f"unknown builder '{config.builder}'; models.py has: {', '.join(BUILDERS)}")
+        raise PneumoniaError(f"unknown builder '{config.builder}'; architectures.py has: {', '.join(BUILDERS)}")
     return BUILDERS[config.builder](config, **options)
 
 
@@ -83,14 +83,11 @@ def count_parameters(model: object) -> int:
     return sum(step.coef_.size + step.intercept_.size for step in fitted) or 1
 
 
-BUILDERS = {
+BUILDERS = {  # by the name that a configuration gives (series.py)
     builder.__name__: builder
     for builder in (
         *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
         *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
         *(build_half_cnn, build_wide_cnn),
     )
-}
-PRETRAINED = {  # builder -> what fills it with ImageNet weights, or says why it cannot
-    "build_efficientnet_lite0": load_imagenet_weights,
 }

@@ -9,18 +9,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..config import ModelConfig, Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..config import ModelConfig
+from ..data.dataset import Radiographs
 
 
 def build_majority(config: ModelConfig) -> DummyClassifier:
-    """Calls every child ill, with the train prevalence as its probability: the floor that a model must leave."""
+    """Predicts PNEUMONIA for every child, with the train prevalence as probability: what a model must at least beat."""
     return DummyClassifier(strategy="prior")
 
 
 def build_metadata_logistic(config: ModelConfig) -> Pipeline:
-    """Logistic regression on what the file tells without its picture (size in pixels and bytes, mode, encoding)."""
+    """Logistic regression on what is known of the file without its picture (pixels, bytes, mode, encoding)."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
@@ -30,7 +29,7 @@ def build_thumbnail_logistic(config: ModelConfig) -> Pipeline:
 
 
 def metadata_features(rows: pd.DataFrame) -> np.ndarray:
-    """What a catalog row tells about the file, as numbers: (n, 5) float64; unknown JPEG quality counts as 100."""
+    """What a catalog row says about the file, as numbers: (n, 5) float64; unknown JPEG quality counts as 100."""
     columns = rows[["width", "height", "bytes"]].to_numpy(dtype=float)
     quality = rows["jpeg_quality"].fillna(100).to_numpy(dtype=float)
     return np.column_stack([np.log(columns), quality, rows["mode"].ne("L").to_numpy(dtype=float)])
@@ -41,8 +40,8 @@ def flatten_pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / 255.0
 
 
-def baseline_features(run: Run, catalog: pd.DataFrame, config: ModelConfig) -> np.ndarray:
-    """What a baseline may look at, one row per used radiograph: file metadata, or the pixels of a thumbnail."""
+def baseline_features(config: ModelConfig, radiographs: Radiographs) -> np.ndarray:
+    """What a baseline sees, one row per radiograph: file metadata, or the pixels of a thumbnail."""
     if config.builder == "build_metadata_logistic":
-        return metadata_features(select_used(catalog))
-    return flatten_pixels(load_pixels(run, catalog, config.image_size))
+        return metadata_features(radiographs.rows)
+    return flatten_pixels(radiographs.pixels)

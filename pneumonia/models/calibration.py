@@ -1,33 +1,28 @@
-"""Probabilities that can be taken at their word: Platt scaling, on validation and its twins, built into the model."""
+"""Probabilities that mean what they say: Platt scaling on validation and its stress copies, built into the model."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from ..config import ModelConfig, Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import Radiographs
 from ..evaluation.probability import to_logit
-from ..transforms.stress_copies import build_twins
 from .prediction import predict_pixels
 
 
-def calibrate(model: keras.Model, run: Run, catalog: pd.DataFrame, config: ModelConfig) -> dict[str, float]:
-    """Scale and shift the last logit so that 0.5 is the balance of both errors on validation and its twins.
+def calibrate(model: keras.Model, radiographs: Radiographs) -> dict[str, float]:
+    """Scale and shift the last logit so that 0.5 balances both errors on validation and its stress copies.
 
-    Both classes weigh the same, so the probability is that of a child from a group in which half are ill. The twins
-    count as much as validation itself, which alone sets a threshold that fails where the pipeline differs.
+    Both classes weigh the same, so the probability is that of a child from a group of which half have pneumonia. The
+    stress copies count as much as validation itself, which alone sets a threshold that fails where the pipeline
+    differs.
 
     Returns: {"slope", "intercept"} of the change, for the training record.
     """
-    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
-    validation = (used["split"] == "validation").to_numpy()
-    sets = [(used[validation], pixels[validation]), *build_twins(pixels, used).values()]
-    y_prob = np.concatenate([predict_pixels(model, images) for _, images in sets])
-    slope, intercept = fit_platt(np.concatenate([rows["label"] for rows, _ in sets]), y_prob)
+    parts = [radiographs["validation"], *radiographs.stress_copies().values()]
+    y_prob = np.concatenate([predict_pixels(model, part.pixels) for part in parts])
+    slope, intercept = fit_platt(np.concatenate([part.labels for part in parts]), y_prob)
     rescale_last_layer(model, slope, intercept)
     return {"slope": round(slope, 6), "intercept": round(intercept, 6)}
 

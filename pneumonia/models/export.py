@@ -1,64 +1,59 @@
-"""The final model for those who only read radiographs: models/final.onnx and final.json, which need no TensorFlow.
+"""The final model for use without TensorFlow: models/final.onnx and final.json.
 
-One ONNX graph holds all members of the ensemble. Whatever the graph gives is the mean over its members, so that an
-ensemble too large for one file can lie in several.
+One ONNX graph holds all members of the ensemble, and every output of it is the mean over its members, so that an
+ensemble too large for one file can be split over several.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 from keras import ops
 
 from .. import __version__
 from ..config import ModelConfig, PneumoniaError, Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import Radiographs, load_radiographs
 from ..evaluation.operating_points import choose_band, choose_operating_points
 from ..evaluation.probability import REFERENCE_PREVALENCE
 from ..evaluation.scores import SplitScores
 from ..inference.final_model import OUTPUTS, RECORD, FinalModel
-from ..records import hash_file, load_record, save_atomically
+from ..records import hash_file, load_record, save_atomically, write_json
 from ..results import Results, hash_members
-from ..transforms.stress_copies import build_twins
 from .gradcam import find_pooled_head
 from .weights import load_trained
 
 FILE_BYTES = 20_000_000  # the largest file that the repository takes
 LEADING_SHARE = 6  # one in six directions of the penultimate features is kept as typical
-TYPICAL = 0.99  # share of validation and its twins that must not be called atypical
+TYPICAL = 0.99  # share of validation and its stress copies that must not be flagged as atypical
 COVERAGE = 0.99  # of the referral band, in each class
 
 
 def export_final(results: Results) -> Path:
-    """Write the final model of a run as ONNX, with thresholds and limits from validation and its twins.
+    """Write the final model of a run as ONNX, with thresholds and limits from validation and its stress copies.
 
     Returns: the path of final.json, which names the ONNX files.
     Raises: PneumoniaError when the final model does not end in global average pooling and one dense sigmoid.
     """
     run, config = results.run, results.run.model(results.final_model)
-    used, pixels = select_used(results.catalog), load_pixels(run, results.catalog, config.image_size)
-    train = pixels[(used["split"] == "train_fit").to_numpy()]
-    seeds = run.seeds_of(config)
-    members = [load_trained(run, config, seed) for seed in seeds]
-    members = [add_outputs(member, train) for member in members]
+    radiographs = load_radiographs(run, results.catalog, config.image_size)
+    seeds, train = run.seeds_of(config), radiographs["train_fit"].pixels
+    members = [add_outputs(load_trained(run, config, seed), train) for seed in seeds]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
     record |= choose_thresholds(results.scores.pooled(config.name))
-    _write_record(run, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))
-    record |= choose_limits(FinalModel(run.models_dir), pixels, used)
-    return _write_record(run, record)
+    path = run.models_dir / RECORD
+    write_json(path, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))  # FinalModel reads it
+    write_json(path, record | choose_limits(FinalModel(run.models_dir), radiographs))
+    return path
 
 
 def add_outputs(model: keras.Model, train: np.ndarray) -> keras.Model:
-    """A member that also gives what heatmaps and the question "is this a child's chest?" need.
+    """A member with two more outputs: the evidence for heatmaps, and how little a picture looks like a child's chest.
 
-    Args: train: uint8 (n, h, w), the radiographs that it learned from.
+    Args: train: uint8 (n, h, w), the radiographs that it was trained on.
     Returns: a model with the outputs of final_model.OUTPUTS, in their order.
     """
     head = find_pooled_head(model)
@@ -73,7 +68,7 @@ def add_outputs(model: keras.Model, train: np.ndarray) -> keras.Model:
 
 
 def build_atypicality(pooled: keras.KerasTensor, features: np.ndarray) -> keras.KerasTensor:
-    """How far penultimate features lie from the plane that those of train lie near (ViM's residual; Wang et al., 2022).
+    """How far penultimate features are from the plane near those of train (the residual of ViM; Wang et al., 2022).
 
     Args: pooled: (batch, width). features: float (n, width) of train, which span the plane.
     Returns: (batch,) squared distance, divided by its mean over `features`.
@@ -108,8 +103,8 @@ def join(members: list[keras.Model]) -> keras.Model:
     inputs = keras.Input(members[0].input_shape[1:], name="radiograph")
     for number, member in enumerate(members):
         member.name = f"member{number}"
-    given = [member(inputs) for member in members]
-    outputs = [ops.mean(ops.stack(values), axis=0) for values in zip(*given, strict=True)]
+    each = [member(inputs) for member in members]
+    outputs = [ops.mean(ops.stack(values), axis=0) for values in zip(*each, strict=True)]
     return keras.Model(inputs, outputs, name="final")
 
 
@@ -135,7 +130,7 @@ def _export(model: keras.Model, path: Path) -> None:
 
 
 def describe(run: Run, config: ModelConfig, seeds: tuple[int, ...]) -> dict:
-    """Where the model comes from."""
+    """Which model it is, and of which weights."""
     records = [load_record(run, config, seed) for seed in seeds]
     return {
         "model": config.name,
@@ -154,11 +149,10 @@ def choose_thresholds(pooled: SplitScores) -> dict:
     return {"operating_points": points, "referral": list(choose_band(pooled.y_true, pooled.ensemble, COVERAGE))}
 
 
-def choose_limits(model: FinalModel, pixels: np.ndarray, used: pd.DataFrame) -> dict:
-    """From which atypicality on a picture is not like a child's chest, and which evidence is drawn at full strength."""
-    validation = pixels[(used["split"] == "validation").to_numpy()]
-    copies = [validation, *(images for _, images in build_twins(pixels, used).values())]
-    scores = [model.score(images, OUTPUTS) for images in copies]
+def choose_limits(model: FinalModel, radiographs: Radiographs) -> dict:
+    """The atypicality above which a picture is flagged, and the evidence that is drawn at full strength."""
+    parts = [radiographs["validation"], *radiographs.stress_copies().values()]
+    scores = [model.score(part.pixels, OUTPUTS) for part in parts]
     atypicality = np.concatenate([score["atypicality"] for score in scores])
     peaks = np.concatenate([score["evidence"].max(axis=(1, 2)) for score in scores])
     strong = np.concatenate([score["probability"] for score in scores]) >= 0.5
@@ -166,10 +160,3 @@ def choose_limits(model: FinalModel, pixels: np.ndarray, used: pd.DataFrame) -> 
         "atypicality_limit": round(float(np.quantile(atypicality, TYPICAL)), 6),
         "evidence_scale": round(float(np.quantile(peaks[strong], 0.95)), 6),
     }
-
-
-def _write_record(run: Run, record: dict) -> Path:
-    text = json.dumps(record, indent=1) + "\n"
-    path = run.models_dir / RECORD
-    save_atomically(path, lambda partial: partial.write_text(text))
-    return path

@@ -1,4 +1,7 @@
-"""Where in a radiograph a network finds its evidence for PNEUMONIA: Grad-CAM in closed form, else occlusion."""
+"""Where a Keras network sees evidence for PNEUMONIA: Grad-CAM in closed form, else occlusion.
+
+(The shipped model computes the same map inside its ONNX graph; see export.py and inference/heatmap.py.)
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ def compute_gradcam(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al., 2017) for the logit of PNEUMONIA, from the feature maps before global pooling.
 
     For a network that ends in GlobalAveragePooling2D, (Dropout), Dense(1, sigmoid), the gradient of the logit with
-    respect to a feature map is its dense weight over the number of places, everywhere. Grad-CAM therefore equals
+    respect to a feature map is everywhere its dense weight divided by the number of places. Grad-CAM therefore equals
     relu(features @ dense kernel) up to scale (the class activation map of Zhou et al., 2016; that the two are equal
     here is section 3.1 of Selvaraju et al.), needs no gradient, and is the same under every Keras backend.
 
     Args: images: uint8 or float (n, h, w) in 0-255.
-    Returns: float32 (n, h, w), upsampled bilinearly, each map divided by its own maximum; 0 where nothing speaks for
-    PNEUMONIA.
+    Returns: float32 (n, h, w), upsampled bilinearly, each map divided by its own maximum; 0 where there is no
+    evidence for PNEUMONIA.
     Raises: PneumoniaError for networks without that head, or images that do not fit the network.
     """
     images, head = _check_images(model, images), find_pooled_head(model)
@@ -65,7 +68,7 @@ def find_pooled_head(model: keras.Model) -> tuple[layers.Layer, layers.Layer] | 
 
 
 def scale_maps(maps: np.ndarray) -> np.ndarray:
-    """What is positive in each map (n, h, w), divided by its maximum: float32 in 0-1. A map without any stays 0."""
+    """The positive part of each map (n, h, w), divided by its maximum: float32 in 0-1. A map without any stays 0."""
     positive = np.maximum(maps, 0).astype(np.float32)
     peak = positive.max(axis=(1, 2), keepdims=True)
     return np.divide(positive, peak, out=np.zeros_like(positive), where=peak > 0)

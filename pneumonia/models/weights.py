@@ -13,12 +13,13 @@ import keras
 
 from ..config import ModelConfig, PneumoniaError, Run
 from ..records import hash_file, load_record, save_atomically, weights_path
+from ..series import real_run
 
 
 def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
     """The trained model: a keras.Model, or a scikit-learn estimator for the baselines.
 
-    Raises: PneumoniaError when the weights are missing or are not the ones that the record speaks of.
+    Raises: PneumoniaError when the weights are missing or are not those of the record.
     """
     path, record = weights_path(run, config, seed), load_record(run, config, seed)
     if not path.exists() or record is None or record.get("weights_sha256") != hash_file(path):
@@ -26,8 +27,25 @@ def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
     return keras.models.load_model(path, compile=False) if config.is_cnn else joblib.load(path)
 
 
+def load_model(name: str, seed: int = 0) -> object:
+    """A trained model of the committed series (models/): "robust_cnn", "basic_cnn", "transfer_cnn", ...
+
+    Networks take float images (n, size, size, 1) in 0-255 and give the probability of PNEUMONIA (n, 1).
+
+    Returns: a keras.Model, or a scikit-learn estimator for the baselines.
+    Raises: PneumoniaError for an unknown name or seed, listing the known ones, and for missing weights.
+    """
+    run = real_run(None)
+    config = run.model(name)
+    seeds = run.seeds_of(config)
+    if seed not in seeds:
+        known = ", ".join(map(str, seeds))
+        raise PneumoniaError(f"{name} was not trained with seed {seed}; its seeds are: {known}")
+    return load_trained(run, config, seed)
+
+
 def save_trained(path: Path, model: object) -> None:
-    """Write a trained model without what only its training needed (the optimiser: two thirds of the file)."""
+    """Write a trained model without its optimiser, which only training needs and which is two thirds of the file."""
 
     def write(partial: Path) -> None:
         if not isinstance(model, keras.Model):
@@ -42,7 +60,7 @@ def save_trained(path: Path, model: object) -> None:
 
 
 def compress_archive(path: Path) -> None:
-    """Deflate the parts of a .keras file, which Keras stores as they are; weights in half precision gain most."""
+    """Compress the parts of a .keras file, which Keras only stores; weights in half precision gain most."""
     with zipfile.ZipFile(path) as archive:
         parts = [(part, archive.read(part)) for part in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -51,7 +69,7 @@ def compress_archive(path: Path) -> None:
 
 
 def save_checkpoint(path: Path, model: keras.Model, header: dict) -> None:
-    """Model, optimiser and header in one file, so that no kill can part them."""
+    """Model, optimiser and header in one file, so that no kill can separate them."""
 
     def write(partial: Path) -> None:
         model.save(partial)
@@ -74,7 +92,7 @@ def load_checkpoint(path: Path, expected: dict) -> tuple[keras.Model | None, dic
 
 
 def hash_weights(model: object) -> str:
-    """Hexadecimal digits of the learned numbers alone; the hash of a file also changes with the date in it."""
+    """Hexadecimal digits of the learned numbers alone; the hash of a file also depends on the date in it."""
     return joblib.hash(model.get_weights() if isinstance(model, keras.Model) else model)
 
 

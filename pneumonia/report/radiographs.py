@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import find_root, select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..data.radiograph import read_radiograph
 from ..evaluation.estimate import join_words
 from ..results import Results
 from ..style import new_figure, own_axes
 from ..transforms.augmentations import AUGMENTATIONS, augment_batch
-from ..transforms.stress_copies import ALL_TWINS, find_donors, make_twins
+from ..transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
 
 SHOWN_SIZE = 224  # pixels of a radiograph that is shown rather than learned from
 DRAWS = 7  # augmented versions of one radiograph
@@ -91,11 +91,10 @@ def draw_examples(results: Results) -> Figure:
 
 def compute_mean_images(results: Results) -> dict[str, np.ndarray]:
     """class -> mean train radiograph, float64 (size, size) in 0-255, at the largest input size of the series."""
-    used = select_used(results.catalog)
-    pixels = load_pixels(results.run, results.catalog, max(config.image_size for config in results.run.models))
-    train = used["split"] == "train_fit"
-    rows = {name: np.flatnonzero(train & (used["class_name"] == name)) for name in CLASS_NAMES}
-    return {name: pixels[index].mean(axis=0, dtype=np.float64) for name, index in rows.items()}
+    size = max(config.image_size for config in results.run.models)
+    train = load_radiographs(results.run, results.catalog, size)["train_fit"]
+    classes = {name: train.pixels[train.labels == label] for label, name in enumerate(CLASS_NAMES)}
+    return {name: pixels.mean(axis=0, dtype=np.float64) for name, pixels in classes.items()}
 
 
 def draw_mean_images(results: Results) -> Figure:
@@ -147,7 +146,7 @@ def draw_augmented_batch(results: Results) -> Figure:
 
 def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the twins."""
-    splits = {"original": "validation"} | {name: f"validation_{name}" for name in ALL_TWINS}
+    splits = {"original": "validation"} | {name: f"validation_{name}" for name in STRESS_COPIES}
     columns = {
         name: results.scores.ensemble(results.final_model, split).set_index("path")["y_prob"]
         for name, split in splits.items()
@@ -162,8 +161,8 @@ def draw_twins(results: Results) -> Figure:
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
     config = results.run.model(results.final_model)
     images = read_pictures(results.run, rows, config.image_size)
-    donors = find_donors(load_pixels(results.run, results.catalog, config.image_size), used)
-    columns = {"original": images} | {name: make_twins(images, rows, name, donors) for name in ALL_TWINS}
+    donors = find_donors(load_radiographs(results.run, results.catalog, config.image_size).pixels, used)
+    columns = {"original": images} | {name: make_stress_copies(images, rows, name, donors) for name in STRESS_COPIES}
     probabilities = compute_twin_probabilities(results, rows)
     before, after = (
         results.estimate(config.name, split, "roc_auc").value for split in ("validation", worst_twin(results))
@@ -190,6 +189,6 @@ def draw_twins(results: Results) -> Figure:
 def worst_twin(results: Results) -> str:
     """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
-        (f"validation_{name}" for name in ALL_TWINS),
+        (f"validation_{name}" for name in STRESS_COPIES),
         key=lambda split: results.estimate(results.final_model, split, "roc_auc").value,
     )

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..config import Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.scores import STRESS_COPIES
@@ -47,16 +46,14 @@ def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     from ..models.prediction import predict_pixels
     from ..models.weights import load_trained
 
-    used, rows = select_used(catalog), []
-    chosen = (used["split"] == "test").to_numpy()
-    labels = used["label"].to_numpy()[chosen]
+    rows = []
     for config in run.models:
-        images = load_pixels(run, catalog, config.image_size)[chosen]
+        test = load_radiographs(run, catalog, config.image_size)["test"]
         for seed in run.seeds_of(config):
-            y_prob = predict_pixels(load_trained(run, config, seed), images)
-            values = threshold_metrics(labels, y_prob) | {"roc_auc": roc_auc(labels, y_prob)}
+            y_prob = predict_pixels(load_trained(run, config, seed), test.pixels)
+            values = threshold_metrics(test.labels, y_prob) | {"roc_auc": roc_auc(test.labels, y_prob)}
             for metric in (*RATES, "roc_auc"):
-                rows.append((config.name, seed, "test", metric, values[metric], len(labels)))
+                rows.append((config.name, seed, "test", metric, values[metric], len(test)))
     return pd.DataFrame(rows, columns=COLUMNS).round({"value": DECIMALS})
 
 

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure as Drawing
 from tqdm.auto import tqdm
 
 from ..config import ModelConfig, PneumoniaError, Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..data.radiograph import read_radiograph
 from ..evaluation.estimate import UNDEFINED, Estimate
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
@@ -25,7 +24,6 @@ from ..evaluation.probability import to_logit
 from ..results import Results
 from ..style import new_figure
 from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
-from ..transforms.stress_copies import build_twins
 from .drawing import label_above, name_rows, shade_cells, write_cells
 from .study import Figure, Study
 
@@ -75,14 +73,13 @@ def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
     The control is the same stretch and crop as in the stress copy "aspect", but towards the aspect ratio of the own
     class: what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
     """
-    used, pixels = select_used(catalog), load_pixels(run, catalog, size)
-    chosen = (used["split"] == "validation").to_numpy()
-    labels, images = used["label"].to_numpy()[chosen], pixels[chosen]
+    radiographs = load_radiographs(run, catalog, size)
+    labels, images = radiographs["validation"].labels, radiographs["validation"].pixels
     pairs = list(zip(images, labels, strict=True))
-    twins, corner = build_twins(pixels, used), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
+    copies, corner = radiographs.stress_copies(), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
     return {
         "validation": (labels, images),
-        **{name.removeprefix("validation_"): (rows["label"].to_numpy(), twin) for name, (rows, twin) in twins.items()},
+        **{name.removeprefix("validation_"): (copy.labels, copy.pixels) for name, copy in copies.items()},
         "sharpness": (labels, np.stack([exchange_sharpness(image, label) for image, label in pairs])),
         "control": (labels, np.stack([exchange_aspect(image, 1 - label) for image, label in pairs])),
         "border": (labels, np.stack([mask_border(image, BORDER) for image in images])),

@@ -15,8 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..config import ModelConfig, Run, short_hash
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..evaluation.metrics import (
     HALF,
     bootstrap_weights,
@@ -67,9 +66,9 @@ def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: It
     """
     from ..models.weights import load_trained
 
-    rows = select_used(catalog[catalog["split"] == split])
+    radiographs = load_radiographs(run, catalog[catalog["split"] == split], SIDE)
+    rows, images, digests = radiographs.rows, np.asarray(radiographs.pixels), radiographs.rows["sha256"].tolist()
     members = [(config, seed) for config in run.models if sees_pixels(config) for seed in run.seeds_of(config)]
-    images, digests = load_pixels(run, catalog[catalog["split"] == split], SIDE), rows["sha256"].tolist()
     weights = [(load_record(run, *member) or {}).get("weights_sha256") for member in members]
     folder = run.cache / f"conditions-{short_hash([VERSION, SIDE, weights, digests, rows['path'].tolist()])}"
     models, scored = {}, {}
@@ -77,7 +76,7 @@ def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: It
         kept = folder / f"{condition.name}-{condition.severity}.npy".replace(" ", "_")
         if not kept.exists():
             models = models or {member: load_trained(run, *member) for member in members}
-            y_prob = score_members(models, condition, np.asarray(images), digests)
+            y_prob = score_members(models, condition, images, digests)
             save_atomically(kept, lambda partial, y_prob=y_prob: _save(partial, y_prob))
         scored[condition.name, condition.severity] = _by_model(members, np.load(kept))
     return Scored(rows, scored)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
-from ..data.catalog import NOT_RADIOGRAPHS, parse_name, select_used
-from ..data.pixels import load_pixels
+from ..data.catalog import is_radiograph_name, parse_name
+from ..data.dataset import load_radiographs
 from ..data.radiograph import read_radiograph
 from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
@@ -115,7 +115,7 @@ def find_cases(source: Path) -> pd.DataFrame:
     rows = []
     for file in sorted(source.rglob("*")):
         class_name = file.parent.name.upper()
-        is_clutter = file.name.lower() in NOT_RADIOGRAPHS or file.name.startswith("._")
+        is_clutter = not is_radiograph_name(file.name)
         if class_name in CLASS_NAMES and file.is_file() and not is_clutter:
             rows.append((str(file), CLASS_NAMES.index(class_name), name_patient(file, class_name)))
     if not rows:
@@ -197,9 +197,8 @@ def compute_drift(splits: dict) -> pd.DataFrame:
 
 def load_home(run: Run, catalog: pd.DataFrame) -> tuple:
     """Thumbnails, labels and patients of the project's own validation split."""
-    rows = catalog[catalog["split"] == "validation"]
-    used = select_used(rows)
-    return np.asarray(load_pixels(run, rows, THUMBNAIL)), used["label"].to_numpy(), used["patient_id"].to_numpy()
+    home = load_radiographs(run, catalog[catalog["split"] == "validation"], THUMBNAIL)
+    return np.asarray(home.pixels), home.labels, home.patients
 
 
 def compare_sites(run: Run, catalog: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -15,8 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest, spearmanr
 
 from ..config import Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..data.simulate import simulate_radiograph
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import DECIMALS
@@ -42,8 +41,8 @@ def compute_checks(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     Pointing is checked on simulated radiographs, the rest on validation radiographs of children with pneumonia.
     """
     model = FinalModel(run.models_dir)
-    used, pixels = select_used(catalog), load_pixels(run, catalog, model.size)
-    pneumonias = pixels[((used["split"] == "validation") & (used["label"] == 1)).to_numpy()][:OCCLUDED]
+    validation = load_radiographs(run, catalog, model.size)["validation"]
+    pneumonias = validation.pixels[validation.labels == 1][:OCCLUDED]
     images, masks = plant_opacities(model.size)
     maps = map_gradcam(model, images)
     falls = map_occlusion(model, images[:OCCLUDED])

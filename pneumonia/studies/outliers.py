@@ -18,8 +18,7 @@ from sklearn.datasets import load_sample_images
 from sklearn.metrics import roc_auc_score
 
 from ..config import KINDS, Run
-from ..data.catalog import select_used
-from ..data.pixels import load_pixels
+from ..data.dataset import load_radiographs
 from ..data.simulate import simulate_radiograph
 from ..evaluation.estimate import UNDEFINED, percent
 from ..evaluation.metrics import DECIMALS
@@ -51,8 +50,7 @@ def compute_outliers(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     Returns: a frame with COLUMNS; the first row is validation itself (its share beyond the limit is the false alarms).
     """
     model = FinalModel(run.models_dir)
-    used, pixels = select_used(catalog), load_pixels(run, catalog, model.size)
-    validation = pixels[(used["split"] == "validation").to_numpy()]
+    validation = load_radiographs(run, catalog, model.size)["validation"].pixels
     limit, usual = model.record["atypicality_limit"], _score(model, validation)
     rows = [("validation", len(usual), np.nan, np.mean(usual > limit), limit)]
     for kind, images in draw_outliers(validation, model.size).items():

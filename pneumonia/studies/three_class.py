@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..config import KINDS, ModelConfig, PneumoniaError, Run
-from ..data.catalog import hash_catalog, select_used
-from ..data.pixels import load_pixels
+from ..data.catalog import hash_catalog
+from ..data.dataset import load_radiographs
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..records import hash_file, record_path, save_atomically, weights_path
+from ..records import hash_file, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run
@@ -50,15 +50,13 @@ def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], No
     from ..models.weights import load_trained
 
     train_members(run, catalog, say)
-    used, rows = select_used(catalog), []
+    rows = []
     for split in SPLITS:
-        chosen = np.flatnonzero(used["split"] == split)
-        cases = used.iloc[chosen]
-        weights = bootstrap_weights(cases["patient_id"], run.bootstrap_draws).astype(float)
         for config in run.models:
-            images = load_pixels(run, catalog, config.image_size)[chosen]
-            outputs = [_predict(load_trained(run, config, seed), images) for seed in run.seeds_of(config)]
-            per_seed = [measure_outputs(kind_labels(cases), output, weights) for output in outputs]
+            cases = load_radiographs(run, catalog, config.image_size)[split]
+            weights = bootstrap_weights(cases.patients, run.bootstrap_draws).astype(float)
+            outputs = [_predict(load_trained(run, config, seed), cases.pixels) for seed in run.seeds_of(config)]
+            per_seed = [measure_outputs(kind_labels(cases.rows), output, weights) for output in outputs]
             for metric in per_seed[0]:
                 value = np.mean([found[metric][0] for found in per_seed])
                 interval = percentile_interval(np.mean([found[metric][1] for found in per_seed], axis=0))
@@ -90,10 +88,9 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
 
     from ..data.generators import RadiographGenerator
 
-    used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
-    chosen = np.flatnonzero(used["split"] == "train_fit")
-    labels = kind_labels(used)[chosen]  # an exchange needs the class only: not 0 is PNEUMONIA to it
-    train = RadiographGenerator(pixels[chosen], labels, config.batch_size, True, config.augmentations, seed)
+    part = load_radiographs(run, catalog, config.image_size)["train_fit"]
+    labels = kind_labels(part.rows)  # an augmentation that needs the class takes all but 0 for PNEUMONIA
+    train = RadiographGenerator(part.pixels, labels, config.batch_size, True, config.augmentations, seed)
     keras.utils.set_random_seed(seed)
     model = build_three_class(config)
     steps = len(train) * config.epochs
@@ -129,8 +126,8 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
         model = fit_three_class(run, catalog, config, seed)
         save_trained(path, model)
         record = {"model": config.name, "seed": seed, "config_hash": config.hash(), "catalog_hash": identity}
-        text = json.dumps(record | {"weights_sha256": hash_file(path), "weights_hash": hash_weights(model)})
-        save_atomically(record_path(run, config, seed), lambda partial, text=text: partial.write_text(text))
+        record |= {"weights_sha256": hash_file(path), "weights_hash": hash_weights(model)}
+        write_json(record_path(run, config, seed), record)
 
 
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:

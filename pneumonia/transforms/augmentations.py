@@ -1,6 +1,7 @@
-"""Augmentations: amounts drawn at random for every training image and epoch; each is switched off by leaving it out.
+"""Augmentations: training radiographs altered at random, anew in every epoch.
 
-They make what should not matter (framing, exposure, encoding) say nothing about the class.
+They make what should not matter (framing, exposure, encoding) uninformative about the class. A new one is a function
+here and a line of AUGMENTATIONS; a model uses those that its `augmentations` name (series.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from .operations import (
     compress,
     cover,
     exchange_aspect,
-    exchange_sharpness,
     expose,
     mask_border,
     match_tones,
@@ -27,10 +27,11 @@ from .operations import (
 )
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (h, w) uint8 -> (h, w) uint8
+BatchAugmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]  # (n, h, w), labels (n,)
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirror left and right, every second time: pneumonia has no preferred side worth learning."""
+    """Mirror left and right, every second time: pneumonia prefers neither side."""
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
@@ -44,16 +45,6 @@ def random_exposure(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Exposure as it varies between machines: gamma 0.55-1.8, contrast 0.6-1.5, brightness within 15 %."""
     gamma, contrast = np.exp(rng.uniform(-0.6, 0.6)), np.exp(rng.uniform(-0.5, 0.4))
     return expose(image, gamma, contrast, rng.uniform(-0.15, 0.15))
-
-
-def random_sharpness(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur of up to 1.2 pixels, every second time."""
-    return blur(image, rng.uniform(0.3, 1.2)) if rng.random() < 0.5 else image
-
-
-def random_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise of up to 10 gray levels, every second time."""
-    return add_noise(image, rng.uniform(0, 10), rng) if rng.random() < 0.5 else image
 
 
 def random_framing(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -105,8 +96,6 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": random_flip,
     "affine": random_affine,
     "exposure": random_exposure,
-    "sharpness": random_sharpness,
-    "noise": random_noise,
     "framing": random_framing,
     "crop": random_crop,
     "shading": random_shading,
@@ -118,7 +107,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Give every second image the gray levels, in part, of another one of the batch, whatever its class.
 
-    After it exposure says less about the class, while what is brighter than what in a picture stays.
+    Exposure then says less about the class, while the order of tones in a picture stays.
     """
     donors, shares = rng.permutation(len(images)), rng.uniform(0, 1, len(images)) * (rng.random(len(images)) < 0.5)
     triples = zip(images, images[donors], shares, strict=True)
@@ -126,37 +115,31 @@ def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Genera
 
 
 def exchange_aspects(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give every second image the aspect ratio of the other class: then it says nothing about the class any more."""
-    return _exchange_every_second(exchange_aspect, images, labels, rng)
-
-
-def exchange_sharpnesses(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give every second image the sharpness of the other class, for the same reason.
-
-    Tried, and not used: a network learns to see the filter, and with it the class (notebooks/04_begin_with_imagenet).
-    """
-    return _exchange_every_second(exchange_sharpness, images, labels, rng)
-
-
-def _exchange_every_second(exchange: Callable, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
+    """Give every second image the aspect ratio of the other class, so that it no longer separates the classes."""
     triples = zip(images, labels, rng.random(len(images)) < 0.5, strict=True)
-    return np.stack([exchange(image, int(label)) if chosen else image for image, label, chosen in triples])
+    return np.stack([exchange_aspect(image, int(label)) if chosen else image for image, label, chosen in triples])
 
 
-# These need the other images of the batch, or the labels; they come first, in this order.
-EXCHANGES = {"tones": exchange_tones, "aspect": exchange_aspects, "sharpness_gap": exchange_sharpnesses}
+# These need the other images of the batch, or the labels (n,); they come first, in this order.
+BATCH_AUGMENTATIONS: dict[str, BatchAugmentation] = {"tones": exchange_tones, "aspect": exchange_aspects}
+
+
+def check_augmentations(names: Iterable[str]) -> tuple[str, ...]:
+    """The names as a tuple. Raises: PneumoniaError for one that is in neither of the two tables."""
+    names = (names,) if isinstance(names, str) else tuple(names)
+    known = [*AUGMENTATIONS, *BATCH_AUGMENTATIONS]
+    if unknown := [name for name in names if name not in known]:
+        raise PneumoniaError(f"unknown augmentation '{unknown[0]}'; known: {', '.join(known)}")
+    return names
 
 
 def augment_batch(images: np.ndarray, labels: np.ndarray, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
-    """Apply the named augmentations, exchanges first, to every image of a uint8 batch (n, h, w) with labels (n,).
+    """Apply the named augmentations, those of the whole batch first, to uint8 images (n, h, w) with labels (n,).
 
-    Raises: PneumoniaError for a name that is in neither AUGMENTATIONS nor EXCHANGES.
+    Raises: PneumoniaError for an unknown name.
     """
-    names = tuple(names)
-    if unknown := set(names) - set(AUGMENTATIONS) - set(EXCHANGES):
-        known = ", ".join([*AUGMENTATIONS, *EXCHANGES])
-        raise PneumoniaError(f"unknown augmentation '{min(unknown)}'; known: {known}")
-    for name, exchange in EXCHANGES.items():
+    names = check_augmentations(names)
+    for name, exchange in BATCH_AUGMENTATIONS.items():
         images = exchange(images, labels, rng) if name in names else images
     augmented = np.empty_like(images)
     for index, image in enumerate(images):

@@ -1,7 +1,7 @@
-"""Other machines, printers and scanners: 16 changes of a radiograph, each in five severities.
+"""Corruptions, as by other machines, printers and scanners: 16 changes of a radiograph, each in five severities.
 
 Signs, directions and places are drawn from the file's hash, so that a film is changed the same way at every severity,
-only further. Images are uint8 (h, w); amounts are meant for SIDE pixels, before the stretch to a model's own size.
+only further. Images are uint8 (h, w); amounts are for SIDE pixels, before the stretch to a model's own size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from .operations import blur, coarsen, compress, expose, mask_border, warp
 
 SIDE = 224  # pixels of the side at which radiographs are corrupted
-VERSION = 1  # raise it when a corruption changes, so that kept scores are not used
+VERSION = 1  # raise it when a corruption changes, so that cached scores are not used
 Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
@@ -131,7 +131,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corrupt(images: np.ndarray, digests: list[str], name: str, severity: int) -> np.ndarray:
-    """Every image (n, h, w) changed by CORRUPTIONS[name] at severity 1 to 5; the draw hangs on its SHA-256 alone."""
+    """Every image (n, h, w) changed by CORRUPTIONS[name] at severity 1 to 5; the draw depends on its SHA-256 alone."""
     kind = CORRUPTIONS[name]
     amount, number = kind.amounts[severity - 1], list(CORRUPTIONS).index(name)
     draws = (np.random.default_rng([int(digest[:12], 16), number]) for digest in digests)

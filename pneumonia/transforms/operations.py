@@ -1,7 +1,8 @@
 """Operations on one radiograph that leave the diagnosis alone, each by an explicit amount.
 
-Augmentations (augment.py) draw the amounts anew for every training image and epoch; twins (twins.py) draw them once.
-Images are uint8 (h, w); every operation returns a new image of the same shape and leaves its input as it was.
+Augmentations draw the amounts anew for every training image and epoch, stress copies once per radiograph, corruptions
+take them from a table. Images are uint8 (h, w); every operation returns a new image of the same shape and leaves its
+input as it was.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def warp(
 def exchange_aspect(image: np.ndarray, label: int) -> np.ndarray:
     """The aspect ratio that goes with the other class: a stretch to a square hides it, and bends the anatomy.
 
-    The picture is made taller (NORMAL) or wider (PNEUMONIA) and cut to the old frame: bars would betray the class.
+    The picture is made taller (NORMAL) or wider (PNEUMONIA) and cut to the old frame: bars would give the class away.
     """
     gap = np.exp(ASPECT_GAP)
     zoom, aspect = (gap, 1 / gap) if label == 0 else (1, gap)

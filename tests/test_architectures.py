@@ -78,7 +78,7 @@ def test_network_owns_its_scaling(builder):
 
 @BOTH
 def test_training_moves_every_weight_and_finds_what_is_easy(builder):
-    """Bright pictures are ill, dark ones are not: a network that cannot find that is wired wrongly."""
+    """Bright pictures are PNEUMONIA, dark ones NORMAL: a network that cannot learn that is wired wrongly."""
     keras.utils.set_random_seed(0)
     labels = np.arange(32)[:, None] % 2
     pictures = noise(32, 32) * 0.2 + 150 * labels[..., None, None]
@@ -163,7 +163,7 @@ def test_metadata_of_formats_without_a_quality_are_numbers(rows):
     assert np.isfinite(features).all()
 
 
-def test_metadata_do_not_hang_on_the_label_or_the_name(rows):
+def test_metadata_do_not_depend_on_the_label_or_the_name(rows):
     other = rows.assign(label=1 - rows["label"], path="another/name.jpeg", kind="virus")
     np.testing.assert_array_equal(metadata_features(other), metadata_features(rows))
 
