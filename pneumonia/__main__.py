@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pneumonia: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        needed = "requirements-predict.txt" if options.step is run_predict else "requirements.lock"
-        print(f"pneumonia: {error.name} is not installed; run `pip install -r {needed}`", file=sys.stderr)
+        extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
+        print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "catalog", run_catalog, "audit the radiographs -> results/catalog.csv")
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
-    fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; see requirements-cluster.txt")
+    fit.add_argument(
+        "--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; needs the extra [cluster]"
+    )
     judge = add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, metrics.csv")
     judge.add_argument("--folder", type=Path, help="another hospital's NORMAL/ and PNEUMONIA/, or a CSV of path,label")
     judge.add_argument("--out", type=Path, help="for the report on --folder; else build/external/<name>")
@@ -60,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_measurements(steps)
     add_step(steps, "export", run_export, "final model, thresholds, limits -> models/final.onnx, models/final.json")
     add_predict_options(add_step(steps, "predict", run_predict, "new radiographs -> answers; needs no TensorFlow"))
+    serve = add_step(steps, "app", run_app, "a page in the browser that reads radiographs, for this machine only")
+    serve.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    serve.add_argument("--no-browser", action="store_true", help="only print the address")
     add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
     return parser
 
@@ -97,7 +102,11 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     points = ["screening", "balanced", "rule-in"]
     add("--operating-point", choices=points, default="balanced", help="miss few, treat few needlessly, or balanced")
     add("--prevalence", type=float, metavar="P", help="share of ill children where you are; default as calibrated, 0.5")
-    add("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; with --out; see requirements-cluster.txt")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="on Ray, with --out: auto, ray://HOST:PORT; needs the extra [cluster]",
+    )
     add("--out", type=Path, metavar="DIR", help="where --cluster writes its Parquet parts")
     add("--batch-size", type=int, default=32, metavar="N", help="default 32")
     add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode; default: the cores")
@@ -216,6 +225,12 @@ def run_predict(options: argparse.Namespace) -> int:
     from .inference.command import predict
 
     return predict(options)
+
+
+def run_app(options: argparse.Namespace) -> None:
+    from .inference.app import serve
+
+    serve(options.port, in_browser=not options.no_browser)
 
 
 def run_export(options: argparse.Namespace) -> None:

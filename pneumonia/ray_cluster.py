@@ -1,4 +1,4 @@
-"""The door to a Ray cluster; Ray is optional (requirements-cluster.txt) and never needed on one machine."""
+"""The door to a Ray cluster; Ray is optional (`pip install -e .[cluster]`) and never needed on one machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ def connect(address: str) -> None:
     Raises: PneumoniaError naming the remedy when Ray is missing or no cluster answers.
     """
     if ray is None:
-        raise PneumoniaError(
-            "requirements-cluster.txt: Ray is not installed; run `pip install -r` on it, or drop --cluster"
-        )
+        raise PneumoniaError("--cluster: Ray is not installed; run `pip install -e .[cluster]`, or leave it out")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "auto":

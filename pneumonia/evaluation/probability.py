@@ -11,14 +11,17 @@ REFERENCE_PREVALENCE = 0.5  # of the calibration, in which both classes weigh th
 
 
 def rebase(y_prob: ArrayLike, prevalence: float, reference: float = REFERENCE_PREVALENCE) -> np.ndarray:
-    """The probability among children of whom `prevalence` are ill, from that among `reference` (Saerens et al., 2002).
+    """Probabilities for children of whom a share `prevalence` has pneumonia, from those for a share `reference`.
 
+    Saerens et al., 2002: odds are multiplied by the ratio of the odds of the two shares.
     Raises: PneumoniaError unless 0 < prevalence < 1.
     """
     if not 0 < prevalence < 1:
         raise PneumoniaError(f"prevalence {prevalence}: must lie between 0 and 1, for example 0.15")
-    shift = float(to_logit(np.array(prevalence)) - to_logit(np.array(reference)))
-    return 1 / (1 + np.exp(-(to_logit(np.asarray(y_prob, dtype=float)) + shift)))
+    y_prob = np.asarray(y_prob, dtype=float)
+    pneumonia = y_prob * prevalence / reference
+    normal = (1 - y_prob) * (1 - prevalence) / (1 - reference)
+    return pneumonia / (pneumonia + normal)
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
