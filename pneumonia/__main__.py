@@ -45,9 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "catalog", run_catalog, "audit the radiographs -> results/catalog.csv")
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
     fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
-    fit.add_argument(
-        "--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; needs the extra [cluster]"
-    )
+    fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; needs the extra [cluster]")
     judge = add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, metrics.csv")
     judge.add_argument("--folder", type=Path, help="another hospital's NORMAL/ and PNEUMONIA/, or a CSV of path,label")
     judge.add_argument("--out", type=Path, help="for the report on --folder; else build/external/<name>")

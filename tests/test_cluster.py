@@ -21,16 +21,16 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def test_without_ray_the_remedy_is_told(monkeypatch):
+def test_missing_ray_is_one_line(monkeypatch):
     monkeypatch.setattr(ray_cluster, "ray", None)
-    with pytest.raises(PneumoniaError, match=r"requirements-cluster\.txt: Ray is not installed"):
+    with pytest.raises(PneumoniaError, match=r"Ray is not installed; run `pip install -e \.\[cluster\]`"):
         ray_cluster.connect("auto")
 
 
 @pytest.fixture
 def nodes():
     """A head node and another one, a CPU each; the second may be removed."""
-    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-cluster.txt")
+    pytest.importorskip("ray", reason="needs Ray: pip install -e .[cluster]")
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -40,8 +40,10 @@ def test_rebasing_is_bayes_rule_and_can_be_undone():
     there = rebase(0.4, 0.05)  # odds 2/3 times 1/19
     assert there == pytest.approx((2 / 57) / (1 + 2 / 57))
     assert rebase(there, 0.5, reference=0.05) == pytest.approx(0.4)
-    with pytest.raises(PneumoniaError, match="between 0 and 1"):
-        rebase(0.3, 1.0)
+    assert rebase([0.0, 1.0], 0.3).tolist() == [0, 1]
+    for impossible in (0, 1, -0.1, 2, float("nan")):
+        with pytest.raises(PneumoniaError, match="between 0 and 1"):
+            rebase(0.3, impossible)
 
 
 def test_predictive_values_are_counted_by_hand():

@@ -46,9 +46,9 @@ def is_dicom(content: bytes) -> bool:
 
 
 def is_dataset(source: object) -> bool:
-    """Whether this is a pydicom Dataset; who has made one has loaded pydicom."""
-    pydicom = sys.modules.get("pydicom")
-    return pydicom is not None and isinstance(source, pydicom.Dataset)
+    """Whether this is a pydicom Dataset; whoever has one has loaded pydicom, or another thread may just be doing so."""
+    dataset = getattr(sys.modules.get("pydicom.dataset"), "Dataset", None)
+    return dataset is not None and isinstance(source, dataset)
 
 
 def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
