@@ -37,12 +37,12 @@ MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # table -> the step that make
     "bench": "",
     "predict_bench": "",
 }
-OUTSIDE = {"bench": "python -m bench", "predict_bench": "python bench/predict.py"}  # speed is measured from outside
+BENCHES = {"bench": "python -m bench", "predict_bench": "python -m bench --only predict"}
 
 
 def command_for(table: str) -> str:
     """The command that makes one of MEASURED."""
-    return OUTSIDE.get(table) or f"python -m pneumonia {MEASURED[table]}"
+    return BENCHES.get(table) or f"python -m pneumonia {MEASURED[table]}"
 
 
 @dataclass(frozen=True)

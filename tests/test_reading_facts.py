@@ -48,7 +48,7 @@ def test_every_kind_of_picture_has_its_row(results):
 
 
 def test_unmeasured_says_how_to_measure():
-    for tabulate, command in ((tabulate_reading, "bench/predict.py"), (tabulate_outliers, "pneumonia export")):
+    for tabulate, command in ((tabulate_reading, "bench --only predict"), (tabulate_outliers, "pneumonia export")):
         head, rows = tabulate(make_results({}), {})
         assert command in rows[0][0] and len(rows[0]) == len(head)
 
