@@ -69,8 +69,8 @@ def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tm
     train_there(run, catalog, nodes, say)
     assert_close(run, alone)
     assert [line for line in lines if "its worker was lost" in line]
-    told = [line.split("loss")[0] for line in lines if "  epoch" in line]
-    assert sorted(set(told)) == sorted(
+    epochs = [line.split("loss")[0] for line in lines if "  epoch" in line]
+    assert sorted(set(epochs)) == sorted(
         f"{CNN} seed {seed}  epoch  {epoch}/3  " for seed in SEEDS for epoch in (1, 2, 3)
     )
     assert lines[-1] == "trained 3 of 3 members; 0 matched their records"

@@ -80,7 +80,7 @@ def test_rows_without_the_heatmap_that_is_asked_for_are_made_again(tmp_path):
     table.close()
     table = AnswerTable(path, SETTINGS_USED, resume=True, heatmaps=True)
     assert table.done == {"a"}
-    table.close()  # a kill before anything is made again, or nothing to be made: no answer is lost
+    table.close()  # interrupted before anything is made again: no answer is lost
     assert [row["path"] for row in read_rows(path)] == ["a", "b"]
 
 
@@ -102,7 +102,7 @@ def test_old_row_stays_until_there_is_a_better_one(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["mine", "mine, without an end", "path,probability\nmine"])
-def test_strangers_file_is_not_touched(tmp_path, content):
+def test_file_of_another_program_is_not_touched(tmp_path, content):
     (tmp_path / "x.csv").write_text(content)
     with pytest.raises(PneumoniaError, match="not a file of answers"):
         AnswerTable(tmp_path / "x.csv", SETTINGS_USED, resume=True)
