@@ -1,8 +1,9 @@
-# `make` alone lists the targets. Without make: the plain lines in README.md do the same.
+# `make` alone lists the targets. Without make: `pip install -e .[train] -c requirements.lock`, then the same commands.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+# The package itself, editable, and what it needs, in the versions of the lock.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -e
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app
@@ -13,28 +14,28 @@ INSTALLED_APP := $(VENV)/.installed-app
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
-run: $(INSTALLED)  ## the whole story: notebook, results, plots, README block, slides (trains only what is out of date)
+run: $(INSTALLED)  ## everything: notebook, results, figures, documents, slides (trains only what is out of date)
 	$(PY) -m pneumonia notebook
 
-download: $(INSTALLED)  ## fetch the radiographs (1.2 GB) into data/chest_xray; `run` does it by itself when there are none
+download: $(INSTALLED)  ## fetch the radiographs (1.2 GB) into data/chest_xray; `run` does so when there are none
 	$(PY) -m pneumonia download
 
-retrain: $(INSTALLED)  ## train every model again, then `run`; a killed retraining is continued
+retrain: $(INSTALLED)  ## train every model again, then `run`; an interrupted retraining resumes
 	$(PY) -m pneumonia train --retrain
 	@$(MAKE) --no-print-directory run
 
-report: $(INSTALLED)  ## metrics, plots, README block and slides from results/predictions.csv; needs no radiographs
+report: $(INSTALLED)  ## metrics, figures, documents and slides from results/predictions.csv; needs no radiographs
 	$(PY) -m pneumonia report
 
 slides: report  ## presentation.pdf; it is a part of `report`
 
-app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on this machine only; needs no TensorFlow (480 MB)
-	$(PY) -m pneumonia.app $(ARGS)
+app: $(INSTALLED_APP)  ## a page in the browser that reads radiographs, for this machine only; without TensorFlow (480 MB)
+	$(PY) -m pneumonia app $(ARGS)
 
-test: $(INSTALLED_DEV) $(INSTALLED_APP)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
+test: $(INSTALLED_DEV)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
 	$(PY) -m pytest $(ARGS)
 
-bench: $(INSTALLED)  ## measure speed side by side with the usual ways -> results/bench.csv, images/bench.png
+bench: $(INSTALLED)  ## measure speed beside that of the usual tools -> results/bench.csv, images/bench.png
 	$(PY) -m bench $(ARGS)
 
 bench-quick: $(INSTALLED)  ## whether `bench` runs, on a few simulated radiographs; writes into build/ only
@@ -58,16 +59,16 @@ $(PY):
 	  exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): requirements.lock | $(PY)
-	@echo "Installing requirements.lock into $(VENV): once, a few minutes, 2 GB"
-	@$(PIP_INSTALL) -r requirements.lock
+$(INSTALLED): requirements.lock pyproject.toml | $(PY)
+	@echo "Installing pyproject.toml [train] into $(VENV): once, a few minutes, 2 GB"
+	@$(INSTALL) ".[train]"
 	@touch $@
 
-$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
-	@$(PIP_INSTALL) -r requirements-dev.txt
-	@touch $@
+$(INSTALLED_DEV): requirements.lock pyproject.toml | $(PY)
+	@echo "Installing pyproject.toml [train,app,dev] into $(VENV): once, a few minutes, 2 GB"
+	@$(INSTALL) ".[train,app,dev]"
+	@touch $(INSTALLED) $(INSTALLED_APP) $@
 
-$(INSTALLED_APP): requirements-predict.txt requirements-app.txt | $(PY)
-	@$(PIP_INSTALL) -r requirements-predict.txt
-	@$(PIP_INSTALL) --no-deps -r requirements-app.txt
+$(INSTALLED_APP): requirements.lock pyproject.toml | $(PY)
+	@$(INSTALL) ".[app]"
 	@touch $@

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, and leave results/bench.csv and images/bench.png."""
+"""`python -m bench`: measure speed -> results/bench.csv, images/bench.png and results/predict_bench.csv."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pneumonia.config import ModelConfig, PneumoniaError, Run
 
 from .measure import Variant, compare
 
-SECTIONS = ("inputs", "training", "members", "cost", "cluster")
-RUNS, FILES, IMAGES = 5, 1000, 640  # IMAGES: that one measured epoch of training sees
+SECTIONS = ("inputs", "training", "members", "cost", "cluster", "predict")
+RUNS, FILES, IMAGES = 5, 1000, 640  # IMAGES: of one measured epoch of training
 ARCHIVE = 4000  # radiographs on the cluster
 QUICK_RUNS, QUICK_FILES, QUICK_IMAGES = 1, 64, 64
 
@@ -35,7 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="once and on little: does it run? Into build/bench/ only")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS[:3], help="default: the first three")
-    parser.add_argument("--originals", type=Path, help="archive of original files (else radiographs are enlarged)")
+    parser.add_argument(
+        "--originals",
+        type=Path,
+        help="archive of original files (else `inputs` enlarges radiographs)",
+    )
     parser.add_argument("--simulated", action="store_true", help="on simulated radiographs")
     return parser
 
@@ -47,26 +51,35 @@ def bench(options: argparse.Namespace) -> None:
     run = open_run("simulated" if options.simulated else "auto")
     folder = run.home / "build" / "bench" if not run.is_simulated else run.home / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    table = pd.concat([measure_section(name, run, folder, options) for name in options.only], ignore_index=True)
-    if options.quick:
-        table.to_csv(folder / "bench.csv", index=False)
+    measured: dict[str, list[pd.DataFrame]] = {}  # table -> its sections
+    for name in options.only:
+        target = "predict_bench" if name == "predict" else "bench"
+        measured.setdefault(target, []).append(measure_section(name, run, folder, options))
+    for target, sections in measured.items():
+        table = pd.concat(sections, ignore_index=True)
+        if options.quick:
+            table.to_csv(folder / f"{target}.csv", index=False)
+        else:
+            keep(run, target, table)
         print(table.to_string())
-        return
-    keep(run, table)
 
 
-def keep(run: Run, table: pd.DataFrame) -> None:
-    """Put the rows of these benchmarks into results/bench.csv, and draw it."""
+def keep(run: Run, name: str, table: pd.DataFrame) -> None:
+    """Put rows into results/<name>.csv, in place of older ones of the same measurement; results/bench.csv is drawn."""
     from pneumonia.data.catalog import hash_catalog
     from pneumonia.report.gallery import draw_figure
     from pneumonia.results import is_current, load_results, read_run_record, read_table, write_measured
 
-    if is_current(run, read_run_record(run), "bench"):
-        before = read_table(run, "bench")
-        table = pd.concat([table, before[~before["benchmark"].isin(table["benchmark"])]], ignore_index=True)
-    write_measured(run, "bench", table, hash_catalog(read_table(run, "catalog")))
-    draw_figure(load_results(run), "bench")
-    print(table.to_string())
+    record = read_run_record(run)
+    if is_current(run, record, name):
+        before = read_table(run, name)
+        key = ["benchmark"] if name == "bench" else ["benchmark", "variant", "metric"]
+        is_replaced = before.set_index(key).index.isin(table.set_index(key).index)
+        table = pd.concat([table, before[~is_replaced]], ignore_index=True)
+    digest = hash_catalog(read_table(run, "catalog")) if name == "bench" else record["weights_hash"]
+    write_measured(run, name, table, digest)
+    if name == "bench":
+        draw_figure(load_results(run), "bench")
 
 
 def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespace) -> pd.DataFrame:
@@ -87,6 +100,10 @@ def measure_section(name: str, run: Run, folder: Path, options: argparse.Namespa
 
         count = QUICK_FILES if options.quick else ARCHIVE
         return compare(list_variants(find_root(run.data, run.cache), count), 1 if options.quick else 3, print)
+    if name == "predict":
+        from .predict import measure_predict
+
+        return measure_predict(run, folder, runs, options.quick, options.originals)
     from . import training
 
     variants = training.list_variants(config, images) if name == "training" else training.list_members(config, images)

@@ -21,7 +21,7 @@ def list_variants(data: Path, count: int) -> list[Variant]:
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
-        raise PneumoniaError("requirements-cluster.txt: Ray is not installed; run `pip install -r` on it") from error
+        raise PneumoniaError("cluster: Ray is not installed; run `pip install -e .[cluster]`") from error
     return [Variant(f"{nodes} node{'s' if nodes > 1 else ''}", read_archive, (data, count, nodes)) for nodes in NODES]
 
 

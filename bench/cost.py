@@ -1,7 +1,7 @@
-"""CPU seconds until the mean of three seeds has 91 % of the official test split right: ours against a popular recipe.
+"""CPU seconds until the mean accuracy of three seeds on the official test split is 91 %: ours and a popular recipe.
 
-A benchmark and nothing else: of the popular recipe it scores every epoch on the test split, of ours the end, so nothing
-may be chosen by it. The looks are in test_looks.csv. Accuracy is that of single networks at a threshold of 0.5.
+The popular recipe is scored on the test split after every epoch, ours at its end, so nothing may be chosen by this
+benchmark. The looks are in test_looks.csv. Accuracy is that of single networks at a threshold of 0.5.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Curve = list[tuple[float, float]]  # (CPU seconds so far, accuracy on test) afte
 def measure_cost(run: Run, folder: Path, say: Callable[[str], None], epochs: int | None = None) -> pd.DataFrame:
     """Train both recipes with every seed, each in a process of its own, in turn; rows as `measure.compare` has them.
 
-    A training that is done stays in `folder`, for an interrupted benchmark to go on with.
+    A finished training stays in `folder`, so that an interrupted benchmark resumes.
     Args: epochs: fewer than the recipes have, to see that it runs.
     """
     catalog, rows = read_table(run, "catalog"), []
@@ -82,7 +82,7 @@ def _column(curves: list[Curve], index: int) -> list[list[float]]:
 class TestCurve(keras.callbacks.Callback):
     """After every epoch: CPU seconds since the start, without those of scoring, and accuracy at 0.5."""
 
-    __test__ = False  # no test, whatever pytest thinks of its name
+    __test__ = False  # not a test, despite its name
 
     def __init__(self, start: float, score: Callable[[keras.Model], float]):
         super().__init__()
@@ -113,10 +113,10 @@ def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -
 
 
 def choose_ours() -> ModelConfig:
-    """The cheapest network of `pareto` that is right in 91 % of plain validation: every cure, 96 px, six epochs.
+    """The cheapest network of `pareto` with an accuracy of 91 % on plain validation: 96 px, six epochs.
 
-    The rule looks at validation alone, but it was made when a first benchmark, of the recipe of the ablation, and the
-    networks of `pareto` had been scored on test (test_looks.csv): take the cost for somewhat flattering.
+    The rule looks at validation alone, but it was made after a first benchmark, of the recipe of the ablation, and the
+    networks of `pareto` had been scored on test (test_looks.csv): the cost is somewhat optimistic.
     """
     return next(config for config in pareto_run(real_run(None)).models if config.name == "pareto_deep_96_6")
 

@@ -1,4 +1,4 @@
-"""The files that are read: as many as asked for, of the size at hand and of the size of the originals."""
+"""The files to read: as many as asked for, as they are and of the size of the originals."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def list_variants(source: str, folder: Path, size: int, augmented: bool) -> list
 def read_everything(reader: str, source: str, folder: Path, size: int, augmented: bool) -> Measured:
     """A first pass from the files, a later one, and a later one with augmentation; all as batches of 64 in memory.
 
-    Ours pays in its first pass for the audit of the files and for writing its cache.
+    Our first pass includes the audit of the files and writing the cache.
     """
     images = sum(1 for _ in iterate_files(folder))
     meter = Meter()
@@ -97,7 +97,7 @@ def open_flow(folder: Path, size: int, augmented: bool) -> Callable[[], Iterable
 
     generator = tf.keras.preprocessing.image.ImageDataGenerator(**(LEGACY_AUGMENTATION if augmented else {}))
     options = {"color_mode": "grayscale", "class_mode": "binary", "batch_size": BATCH, "interpolation": "bilinear"}
-    with redirect_stdout(io.StringIO()):  # it tells how many images it found
+    with redirect_stdout(io.StringIO()):  # it prints how many images it found
         flow = generator.flow_from_directory(str(folder / "train"), target_size=(size, size), **options)
     return lambda: (next(flow) for _ in range(len(flow)))
 
@@ -128,7 +128,7 @@ def open_cached(folder: Path, size: int, augmented: bool) -> Callable[[], Iterab
 
 
 def open_cache(run: Run, catalog: pd.DataFrame, size: int) -> Measured:
-    """Seconds until the decoded pixels of the whole archive are at hand, when they were decoded before."""
+    """Seconds until the decoded pixels of the whole archive can be used, when they were decoded before."""
     load_pixels(run, catalog, size)
     meter = Meter()
     pixels = load_pixels(run, catalog, size)

@@ -1,4 +1,4 @@
-"""Side by side: every variant has a process of its own, and they take turns, so that all meet the same noise."""
+"""Side by side: every variant has a process of its own, and they take turns, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ UNITS = {
     "work": "MFLOP per image",
     "cost": "CPU s",
     "best accuracy": "%",
-    "ROC AUC, validation": "",
-    "ROC AUC, exchange twin": "",
 }
 Measured = dict[tuple[str, str], float]  # (benchmark, metric) -> value of one run
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do it: `function(*arguments)` does every stage once and tells what it measured."""
+    """One way to do it: `function(*arguments)` does every stage once and returns what it measured."""
 
     name: str
     function: Callable[..., Measured]  # importable by name, so that another process finds it
@@ -46,7 +44,7 @@ class Variant:
 
 
 def compare(variants: list[Variant], runs: int, say: Callable[[str], None]) -> pd.DataFrame:
-    """Run all variants `runs` times, one after the other in every round; the first is what the others are set against.
+    """Run all variants `runs` times, one after the other in every round; the others are compared with the first.
 
     Returns: COLUMNS, a row per benchmark, variant and metric: the median over runs, and the median of the ratios to the
     first variant that has this benchmark, each taken within one round (empty for that variant itself).
@@ -77,7 +75,7 @@ def summarise(raw: pd.DataFrame) -> pd.DataFrame:
             rows.append((benchmark, name, metric, median, unit, values[name].count(), other, ratio))
     table = pd.DataFrame(rows, columns=COLUMNS)
     digits = table[["median", "ratio"]].map(lambda value: float(f"{value:.4g}"))
-    return table.assign(**digits.replace(float("inf"), float("nan")))  # set against nothing: no ratio
+    return table.assign(**digits.replace(float("inf"), float("nan")))  # compared with nothing: no ratio
 
 
 @contextmanager
@@ -106,7 +104,7 @@ class Meter:
 
 
 def peak_memory() -> float:
-    """Most memory that this process has held so far, in MB; nan where the system does not tell."""
+    """Most memory that this process has held so far, in MB; nan where the system does not say."""
     if resource is None:
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,177 +1,181 @@
-"""Reading radiographs with ONNX Runtime beside doing it with Keras -> results/predict_bench.csv.
+"""Reading new radiographs: `pneumonia predict` and ONNX Runtime beside Keras -> results/predict_bench.csv.
 
-    .venv/bin/python bench/predict.py [start] [throughput] [memory] [--originals DIR] [--memory 100 10000 100000]
-
-Needs requirements.lock, and a quiet machine. The radiographs are those of CHEST_XRAY_DIR or data/chest_xray (validation
-only), or simulated ones; `--originals` names untouched files of the same radiographs, under the same relative paths.
-Each measurement runs in a fresh process, the two sides in turn, and the median of the runs is written.
+Every measurement runs in a fresh process, the two sides in turn; the medians are kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pneumonia.data.find import find_radiographs, open_simulated  # noqa: E402
-from pneumonia.data.radiograph import read_radiograph  # noqa: E402
-from pneumonia.inference.final_model import FinalModel  # noqa: E402
-from pneumonia.results import is_current, read_run_record, read_table, write_measured  # noqa: E402
-from pneumonia.series import real_run  # noqa: E402
-
-COLUMNS = ["benchmark", "variant", "metric", "median", "unit", "runs", "versus", "ratio"]
-KERAS, ONNX, PREDICT = "keras.Model.predict", "ONNX Runtime", "python -m pneumonia predict"
-KERAS_MODELS = f"""
-import json, sys, time
-import numpy as np
-sys.path.insert(0, {str(ROOT)!r})
+from pneumonia.config import ROOT, Run
+from pneumonia.data.catalog import find_root
+from pneumonia.data.radiograph import read_radiograph
+from pneumonia.inference.final_model import FinalModel
+from pneumonia.results import read_table
 from pneumonia.series import real_run
+
+from .measure import COLUMNS, open_worker
+
+KERAS, ONNX, PREDICT = "keras.Model.predict", "ONNX Runtime", "python -m pneumonia predict"
+LISTS, ORIGINALS = (100, 10_000, 100_000), 1000  # files in one run of `predict`: radiographs at hand; untouched files
+DECODED = 512  # radiographs for the throughput
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+Score = Callable[[np.ndarray], np.ndarray]  # uint8 (n, h, w) -> probability (n,)
+
+# What somebody would write who answers one radiograph with Keras; nothing is imported that it does not need.
+ANSWER_BY_KERAS = """
+import sys
+from pathlib import Path
+import numpy as np
 from pneumonia.data.radiograph import read_radiograph
 from pneumonia.models.weights import load_trained
-from pathlib import Path
-run = real_run(None)
-name = json.loads((run.models_dir / "final.json").read_text())["model"]
-members = [load_trained(run, run.model(name), seed) for seed in run.seeds_of(run.model(name))]
-size = run.model(name).image_size
-def predict(images):
-    images = images[..., None].astype(np.float32)
-    return np.mean([member.predict(images, verbose=0)[:, 0] for member in members], axis=0)
+from pneumonia.series import real_run
+run, name = real_run(None), sys.argv[2]
+config = run.model(name)
+image = read_radiograph(Path(sys.argv[1]), config.image_size)[None, ..., None].astype(np.float32)
+print(np.mean([load_trained(run, config, seed).predict(image, verbose=0) for seed in run.seeds_of(config)]))
 """
-ONE_BY_KERAS = KERAS_MODELS + "print(predict(read_radiograph(Path(sys.argv[1]), size)[None])[0])"
-MEASURE = """
-images = np.load(sys.argv[1])
-predict(images)
-start, cpu = time.perf_counter(), time.process_time()
-y_prob = predict(images)
-found = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-print(json.dumps(found | {"y_prob": y_prob.tolist()}))
+# Not getrusage: its maximum includes what the parent process had in use when it forked.
+PREDICT_AND_PEAK = """
+import sys
+from pneumonia.__main__ import main
+status = main(sys.argv[1:])
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(status)
 """
-MANY_BY_KERAS = KERAS_MODELS + MEASURE
-MANY_BY_ONNX = f"""
-import json, sys, time
-import numpy as np
-sys.path.insert(0, {str(ROOT)!r})
-from pneumonia.inference.final_model import FinalModel
-model = FinalModel()
-predict = lambda images: model.score(images)["probability"]
-{MEASURE}"""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="of start, throughput, memory; default: all")
-    parser.add_argument("--originals", type=Path)
-    parser.add_argument("--memory", type=int, nargs="*", default=[100, 10_000, 100_000])
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    parts, paths = options.parts or ["start", "throughput", "memory"], list_radiographs()
-    with tempfile.TemporaryDirectory() as folder:
-        if "start" in parts:
-            keep(bench_cold_start(paths[0], options.runs))
-        if "throughput" in parts:
-            keep(bench_throughput(paths, options.runs, Path(folder)))
-        if options.originals:
-            keep(compare_originals(options.originals))
-            keep(bench_memory(sorted(options.originals.glob("train/*/*.jpeg")), 1000, Path(folder), "untouched files"))
-        if "memory" in parts:
-            for count in options.memory:
-                keep(bench_memory(paths, count, Path(folder)))
+def measure_predict(run: Run, folder: Path, runs: int, quick: bool, originals: Path | None) -> pd.DataFrame:
+    """Time to one answer, throughput, memory and agreement; rows as `measure.summarise` has them.
+
+    Args: originals: untouched files of the radiographs at hand, under the same relative paths; None: no such rows.
+    """
+    paths = list_radiographs(run, 16 if quick else DECODED)
+    rows = measure_cold_start(paths[0], runs) + measure_throughput(paths, runs, folder)
+    if originals:
+        rows += compare_originals(originals, find_root(run.data, run.cache))
+        rows += measure_memory(sorted(originals.glob("train/*/*.jpeg")), ORIGINALS, folder, "untouched files")
+    for count in (20,) if quick else LISTS:
+        rows += measure_memory(paths, count, folder)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table[["median", "ratio"]] = table[["median", "ratio"]].astype(float).map(lambda value: float(f"{value:.4g}"))
+    return table
 
 
-def keep(rows: list[list]) -> None:
-    """Put rows into results/predict_bench.csv at once, in place of older ones of the same measurement."""
-    new, run = pd.DataFrame(rows, columns=COLUMNS), real_run(None)
-    record = read_run_record(run)
-    new[["median", "ratio"]] = new[["median", "ratio"]].astype(float).map(lambda value: float(f"{value:.4g}"))
-    print(new.to_string(index=False, header=False))
-    key = ["benchmark", "variant", "metric"]
-    if is_current(run, record, "predict_bench"):  # of the same weights
-        old = read_table(run, "predict_bench").fillna({"unit": "", "versus": ""})
-        new = pd.concat([old[~old.set_index(key).index.isin(new.set_index(key).index)], new])
-    write_measured(run, "predict_bench", new, record["weights_hash"])
-
-
-def list_radiographs(count: int = 512) -> list[Path]:
-    """Validation radiographs, else simulated ones. The test split is left in peace."""
-    data = find_radiographs()
-    if data is None:
-        return sorted(open_simulated().data.glob("train/*/*.jpeg"))[:count]
-    catalog = pd.read_csv(ROOT / "results" / "catalog.csv", keep_default_na=False)
-    return [data / path for path in catalog.query("split == 'validation' and excluded_reason == ''")["path"]][:count]
+def list_radiographs(run: Run, count: int) -> list[Path]:
+    """Validation radiographs, or simulated ones; none of the test split."""
+    if run.is_simulated:
+        return sorted(run.data.glob("train/*/*.jpeg"))[:count]
+    used = read_table(run, "catalog").query("split == 'validation' and excluded_reason == ''")
+    root = find_root(run.data, run.cache)
+    return [root / path for path in used["path"]][:count]
 
 
 def run_python(*arguments: str, stdin: str | None = None) -> tuple[float, str]:
     """Seconds of wall time and standard output of a fresh interpreter."""
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     start = time.perf_counter()
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input=stdin, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | QUIET,
+        capture_output=True,
+        text=True,
+        input=stdin,
+        check=True,
+    )
     return time.perf_counter() - start, done.stdout
 
 
-def bench_cold_start(path: Path, runs: int) -> list[list]:
-    """From the command to the answer for one radiograph, the file system warm."""
-    seconds: dict[str, list[float]] = {PREDICT: [], KERAS: []}
-    for _ in range(runs + 1):  # the first is not counted
-        seconds[KERAS].append(run_python("-c", ONE_BY_KERAS, str(path))[0])
-        seconds[PREDICT].append(run_python("-m", "pneumonia", "predict", str(path))[0])
-    slow, fast = (statistics.median(seconds[side][1:]) for side in (KERAS, PREDICT))
-    told = ["cold start", "seconds to the answer for one radiograph"]
+def measure_cold_start(path: Path, runs: int) -> list[list]:
+    """From the command to the answer for one radiograph; the files are in the cache of the system."""
+    commands = {
+        KERAS: ("-c", ANSWER_BY_KERAS, str(path), FinalModel().record["model"]),
+        PREDICT: ("-m", "pneumonia", "predict", str(path)),
+    }
+    seconds = {side: [] for side in commands}
+    for _ in range(runs + 1):
+        for side, command in commands.items():
+            seconds[side].append(run_python(*command)[0])
+    slow, fast = (statistics.median(seconds[side][1:]) for side in commands)  # the first only fills the cache
+    metric = "seconds to the answer for one radiograph"
     return [
-        [told[0], KERAS, told[1], slow, "s", runs, "", np.nan],
-        [told[0], PREDICT, told[1], fast, "s", runs, KERAS, slow / fast],
+        ["cold start", KERAS, metric, slow, "s", runs, "", np.nan],
+        ["cold start", PREDICT, metric, fast, "s", runs, KERAS, slow / fast],
     ]
 
 
-def bench_throughput(paths: list[Path], runs: int, folder: Path) -> list[list]:
+def load_keras() -> Score:
+    """The members of the final model, as Keras has them."""
+    from pneumonia.models.weights import load_trained
+
+    run = real_run(None)
+    config = run.model(FinalModel().record["model"])
+    members = [load_trained(run, config, seed) for seed in run.seeds_of(config)]
+
+    def score(images: np.ndarray) -> np.ndarray:
+        images = images[..., None].astype(np.float32)
+        return np.mean([member.predict(images, verbose=0)[:, 0] for member in members], axis=0)
+
+    return score
+
+
+def load_onnx() -> Score:
+    """The final model, as `predict` has it."""
+    model = FinalModel()
+    return lambda images: model.score(images)["probability"]
+
+
+LOADERS = {KERAS: load_keras, ONNX: load_onnx}
+
+
+def time_scoring(side: str, file: Path) -> tuple[float, float, np.ndarray]:
+    """Wall seconds, CPU seconds and probabilities for the images in a .npy file; in a process of its own."""
+    score, images = LOADERS[side](), np.load(file)
+    score(images)  # compiles
+    wall, cpu = time.perf_counter(), time.process_time()
+    y_prob = score(images)
+    return time.perf_counter() - wall, time.process_time() - cpu, y_prob
+
+
+def measure_throughput(paths: list[Path], runs: int, folder: Path) -> list[list]:
     """Decoded radiographs through the ensemble, each side with its defaults; and how far the answers differ."""
-    np.save(folder / "images.npy", np.stack([read_radiograph(path, FinalModel().size) for path in paths]))
-    found: dict[str, list[dict]] = {KERAS: [], ONNX: []}
+    count, file = len(paths), folder / "images.npy"
+    np.save(file, np.stack([read_radiograph(path, FinalModel().size) for path in paths]))
+    found = {side: [] for side in LOADERS}
     for _ in range(runs):
-        for side, code in ((KERAS, MANY_BY_KERAS), (ONNX, MANY_BY_ONNX)):
-            output = run_python("-c", code, str(folder / "images.npy"))[1]
-            found[side].append(json.loads(output.splitlines()[-1]))
-    slow, fast = (statistics.median(len(paths) / one["seconds"] for one in found[side]) for side in (KERAS, ONNX))
-    much, less = (statistics.median(1000 * one["cpu"] / len(paths) for one in found[side]) for side in (KERAS, ONNX))
-    gap = np.abs(np.subtract(found[KERAS][0]["y_prob"], found[ONNX][0]["y_prob"])).max()
-    metric, cpu = f"radiographs a second, {len(paths)} already decoded", "CPU time a radiograph"
+        for side in LOADERS:
+            with open_worker(QUIET) as worker:
+                found[side].append(worker.submit(time_scoring, side, file).result())
+    slow, fast = (statistics.median(count / wall for wall, _, _ in found[side]) for side in LOADERS)
+    much, less = (statistics.median(1000 * cpu / count for _, cpu, _ in found[side]) for side in LOADERS)
+    gap = np.abs(found[KERAS][0][2] - found[ONNX][0][2]).max()
+    metric, cost = f"radiographs a second, {count} already decoded", "CPU time a radiograph"
     return [
         ["throughput", KERAS, metric, slow, "1/s", runs, "", np.nan],
         ["throughput", ONNX, metric, fast, "1/s", runs, KERAS, fast / slow],
-        ["throughput", KERAS, cpu, much, "ms", runs, "", np.nan],
-        ["throughput", ONNX, cpu, less, "ms", runs, KERAS, much / less],
-        ["agreement", ONNX, "largest difference in probability", gap, "", len(paths), KERAS, np.nan],
+        ["throughput", KERAS, cost, much, "ms", runs, "", np.nan],
+        ["throughput", ONNX, cost, less, "ms", runs, KERAS, much / less],
+        ["agreement", ONNX, "largest difference in probability", gap, "", count, KERAS, np.nan],
     ]
 
 
-def bench_memory(paths: list[Path], count: int, folder: Path, what: str = "radiographs") -> list[list]:
-    """The most memory that a whole `predict --csv` takes, and its rate from files, for a list of `count`.
-
-    Linux only: elsewhere there are no such rows.
-    """
+def measure_memory(paths: list[Path], count: int, folder: Path, what: str = "radiographs") -> list[list]:
+    """The peak memory of a whole `predict --csv` for a list of `count` files, and its rate. Linux only."""
     if not Path("/proc/self/status").exists():
         return []
-    code = (
-        "import sys; from pneumonia.__main__ import main; status = main(sys.argv[1:]);"
-        # Not getrusage: its maximum includes what the parent process had in use when it forked.
-        "peak = [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')];"
-        "print(peak[0]); sys.exit(status)"
-    )
+    table = folder / f"{count} {what}.csv"
+    table.unlink(missing_ok=True)
     listed = "".join(f"{paths[number % len(paths)]}\n" for number in range(count))
-    arguments = ("predict", "-", "--csv", str(folder / f"{count} {what}.csv"))
-    seconds, output = run_python("-c", code, *arguments, stdin=listed)
+    seconds, output = run_python("-c", PREDICT_AND_PEAK, "predict", "-", "--csv", str(table), stdin=listed)
     megabytes = int(output.splitlines()[-1]) / 1024
     return [
         ["memory", f"{count} {what}", "most memory used", megabytes, "MiB", 1, "", np.nan],
@@ -179,25 +183,20 @@ def bench_memory(paths: list[Path], count: int, folder: Path, what: str = "radio
     ]
 
 
-def compare_originals(originals: Path) -> list[list]:
-    """Probabilities of untouched files beside those of the copies at hand (of train and test: nothing is chosen)."""
-    data, model = find_radiographs(), FinalModel()
-    paths = sorted(path.relative_to(originals) for path in originals.glob("*/*/*.jpeg"))
-    folders = (originals, data)
-    scored = [
+def compare_originals(originals: Path, copies: Path) -> list[list]:
+    """Probabilities of untouched files beside those of the copies at hand (train and test: nothing is chosen by it)."""
+    model, paths = FinalModel(), sorted(path.relative_to(originals) for path in originals.glob("*/*/*.jpeg"))
+    untouched, small = (
         model.score(np.stack([read_radiograph(folder / path, model.size) for path in paths]))["probability"]
-        for folder in folders
-    ]
-    gaps = np.abs(scored[0] - scored[1])
-    flips = sum((scored[0] >= 0.5) != (scored[1] >= 0.5))
-    told = ["agreement", "untouched files"]
+        for folder in (originals, copies)
+    )
+    gaps = np.abs(untouched - small)
     values = {
         "mean difference in probability": gaps.mean(),
         "largest difference in probability": gaps.max(),
-        "calls that flip at 0.5": flips,
+        "calls that flip at 0.5": sum((untouched >= 0.5) != (small >= 0.5)),
     }
-    return [[*told, name, value, "", len(paths), "224-px copies", np.nan] for name, value in values.items()]
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        ["agreement", "untouched files", metric, value, "", len(paths), "224-px copies", np.nan]
+        for metric, value in values.items()
+    ]

@@ -1,4 +1,4 @@
-"""Training: floating-point work per image, and how much of what the machine can do reaches the network."""
+"""Training: floating-point work per image, and the share of the peak of the machine that it reaches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .measure import Measured, Meter, Variant, open_worker
 
 BENCHMARK = "training"
 BACKENDS = ("tensorflow", "jax", "torch")
-PEAK_SIDE = 2048  # of the square matrices whose product tells what a backend can do at most
+PEAK_SIDE = 2048  # of the square matrices whose product gives the peak of a backend
 IN_TURN, AT_ONCE = "one after the other, all cores", "at once, a core each"
 ONE_THREAD = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _KEPT: dict[str, object] = {}  # the compiled network of this process
@@ -24,7 +24,7 @@ _KEPT: dict[str, object] = {}  # the compiled network of this process
 
 def list_variants(config: ModelConfig, images: int) -> list[Variant]:
     """Every installed backend, and TensorFlow with what could make it faster."""
-    quiet, own = {"TF_CPP_MIN_LOG_LEVEL": "3"}, {"KERAS_BACKEND": "tensorflow"}  # whatever the caller's is
+    quiet, own = {"TF_CPP_MIN_LOG_LEVEL": "3"}, {"KERAS_BACKEND": "tensorflow"}  # not that of the caller
     variants = [
         Variant("tensorflow", train, (config, images), quiet | own),
         Variant("tensorflow, XLA", train, (config, images, True), quiet | own),
@@ -77,7 +77,7 @@ def train_members(config: ModelConfig, images: int, at_once: bool) -> Measured:
 
 
 def train_epoch(config: ModelConfig, images: int) -> None:
-    """One epoch, in whatever process this is."""
+    """One epoch, in this process."""
     train_set, model = _build(config, images, jit=False, policy="float32")
     model.fit(train_set, shuffle=False, verbose=0)
 

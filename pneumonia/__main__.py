@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pneumonia: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        needed = "pip install -e ." if options.step is run_predict else "pip install -e .[train]"
-        print(f"pneumonia: {error.name} is not installed; run `{needed}`", file=sys.stderr)
+        extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
+        print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
@@ -65,6 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
                 step.add_argument(question.option, **OPTIONS[question.option])
     add_step(steps, "export", run_export, "export and check the final model -> models/final.onnx, models/final.json")
     add_predict_options(add_step(steps, "predict", run_predict, "answer for new radiographs; needs no TensorFlow"))
+    serve = add_step(steps, "app", run_app, "a page in the browser that reads radiographs, for this machine only")
+    serve.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    serve.add_argument("--no-browser", action="store_true", help="only print the address")
     add_step(steps, "notebook", run_notebook, "take all steps by running final_notebook.ipynb in a fresh kernel")
     return parser
 
@@ -189,6 +192,12 @@ def run_predict(options: argparse.Namespace) -> int:
     from .inference.command import predict
 
     return predict(options)
+
+
+def run_app(options: argparse.Namespace) -> None:
+    from .inference.app import serve
+
+    serve(options.port, in_browser=not options.no_browser)
 
 
 def run_notebook(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The door to a Ray cluster; Ray is optional (`pip install -e .[cluster]`) and never needed on one machine."""
+"""Joining a Ray cluster; Ray is optional (`pip install -e .[cluster]`) and never needed on one machine."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ import pytest
 from dicom_files import SECRETS, make_dicom
 from PIL import Image
 
+from pneumonia import __main__ as cli
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.evaluation.probability import predictive_values, rebase
-from pneumonia.inference import app
-from pneumonia.inference.app import MAX_FILES, MAX_MEGABYTES, SECONDS, Desk
+from pneumonia.inference.app import HOST, MAX_FILES, MAX_MEGABYTES, OPACITY, POLICY, SECONDS, App
 from pneumonia.inference.final_model import FinalModel
-from pneumonia.inference.page import RATES, read_rates, settle, show_answer, show_prevalence, show_scale
+from pneumonia.inference.page import RATES, read_rates, restate, show_answer, show_prevalence, show_scale
 from pneumonia.inference.reader import Reader
 from pneumonia.inference.table import COLUMNS
 
@@ -44,8 +44,8 @@ CHEST = simulate_radiograph("bacteria", np.random.default_rng(3), 400)
 
 
 @pytest.fixture(scope="module")
-def desk() -> Desk:
-    return Desk(FinalModel())
+def app() -> App:
+    return App(FinalModel())
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def rows_of(table: str) -> list[dict]:
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-def test_answers_are_those_of_the_reader_and_uploads_are_gone(desk, uploads):
-    expected = [Reader(desk.model).read(Path(path), Path(path).name).answer for path in files_of(uploads)[:2]]
-    kept, pictures, answers, table = desk.answer(files_of(uploads), "balanced", 0.5)
-    assert [one | {"warnings": tuple(one["warnings"])} for one in kept[:2]] == [vars(answer) for answer in expected]
+def test_answers_are_those_of_the_reader_and_uploads_are_gone(app, uploads):
+    expected = [Reader(model=app.model).read(Path(path), Path(path).name) for path in files_of(uploads)[:2]]
+    kept, pictures, answers, table = app.answer(files_of(uploads), "balanced", 0.5)
+    assert kept[:2] == [answer.row() for answer in expected]
     assert "not an image" in kept[2]["error"] and kept[2]["probability"] is None
     assert list(uploads.iterdir()) == []
     assert json.loads(json.dumps(kept))[1]["warnings"] == ["child is not one to five years old"]
@@ -91,88 +91,88 @@ def test_answers_are_those_of_the_reader_and_uploads_are_gone(desk, uploads):
 
 @pytest.mark.parametrize("point", ["screening", "balanced", "rule-in"])
 @pytest.mark.parametrize("prevalence", [0.02, 0.5, 0.9])
-def test_settings_changed_later_give_what_the_command_line_gives(desk, point, prevalence, tmp_path):
+def test_settings_changed_later_give_what_the_command_line_gives(app, point, prevalence, tmp_path):
     for seed in range(4):
         path = tmp_path / f"{seed}.png"
         Image.fromarray(simulate_radiograph(("NORMAL", "virus")[seed % 2], np.random.default_rng(seed), 160)).save(path)
-        first = Reader(desk.model).read(path).answer
-        reader = Reader(desk.model, point, prevalence)
-        later, direct = settle(first, reader), reader.read(path).answer
+        first = Reader(model=app.model).read(path)
+        reader = Reader(point, prevalence, app.model)
+        later, direct = restate(first, reader), reader.read(path)
         assert later.probability == pytest.approx(direct.probability, abs=5e-5)
         assert replace(later, probability=0) == replace(direct, probability=0)
 
 
-def test_wrong_settings_are_errors(desk):
+def test_wrong_settings_are_errors(app):
     for point, prevalence in (("best", 0.5), ("balanced", 0), ("balanced", 1)):
         with pytest.raises(PneumoniaError):
-            desk.show([], point, prevalence)
+            app.show([], point, prevalence)
 
 
-def test_patient_and_folder_reach_no_part_of_the_page(desk, uploads):
+def test_patient_and_folder_reach_no_part_of_the_page(app, uploads):
     broken = make_dicom(CHEST)
     (uploads / "broken.dcm").write_bytes(broken[: len(broken) // 2])
     (uploads / "empty.png").write_bytes(b"")
     paths = [*files_of(uploads), str(uploads / "broken.dcm"), str(uploads / "empty.png"), str(uploads / "gone.png")]
-    parts = desk.answer(paths, "balanced", 0.5)
+    parts = app.answer(paths, "balanced", 0.5)
     everything = json.dumps(parts[0]) + "".join(parts[1:]) + json.dumps(rows_of(parts[3]))
     assert [word for word in (*SECRETS, str(uploads)) if word in everything] == []
     assert [bool(one["error"]) for one in parts[0]] == [False, False, True, True, True, True]
     assert parts[0][4]["error"].startswith("empty.png: empty file")
 
 
-def test_names_cannot_play_with_the_page(desk, tmp_path):
+def test_names_cannot_play_with_the_page(app, tmp_path):
     name = "<img src=x onerror=alert(1)>.png"
     (tmp_path / name).write_text("no image")
     (tmp_path / "a\n\x1b[2J.png").write_text("no image")
-    _, pictures, answers, _ = desk.answer([str(tmp_path / name), str(tmp_path / "a\n\x1b[2J.png")], "balanced", 0.5)
+    _, pictures, answers, _ = app.answer([str(tmp_path / name), str(tmp_path / "a\n\x1b[2J.png")], "balanced", 0.5)
     assert "<img" not in pictures + answers and "&lt;img" in answers
     assert "\x1b" not in answers and "a\\n\\x1b[2J.png" in answers
 
 
-def test_too_many_files_are_refused_and_deleted(desk, tmp_path):
+def test_too_many_files_are_refused_and_deleted(app, tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(MAX_FILES + 1)]
     for path in paths:
         path.write_bytes(b"x")
-    kept, pictures, answers, _ = desk.answer([str(path) for path in paths], "balanced", 0.5)
+    kept, pictures, answers, _ = app.answer([str(path) for path in paths], "balanced", 0.5)
     assert len(kept) == 1 and f"{MAX_FILES} at most" in kept[0]["error"] and pictures == ""
-    assert list(tmp_path.iterdir()) == [] and desk.answer([], "balanced", 0.5)[:3] == ([], "", "")
+    assert list(tmp_path.iterdir()) == [] and app.answer([], "balanced", 0.5)[:3] == ([], "", "")
 
 
 def test_what_takes_too_long_is_an_error(uploads, monkeypatch):
-    monkeypatch.setattr(app.Reader, "read", lambda *_: time.sleep(1))
-    kept = Desk(FinalModel(), seconds=0.05).answer(files_of(uploads)[:1], "balanced", 0.5)[0]
+    monkeypatch.setattr(Reader, "read", lambda *_: time.sleep(1))
+    kept = App(FinalModel(), seconds=0.05).answer(files_of(uploads)[:1], "balanced", 0.5)[0]
     assert "took longer than 0.05 s" in kept[0]["error"] and not (uploads / "simulated.jpeg").exists()
     assert 0 < SECONDS <= 120
 
 
-def test_too_many_pixels_are_refused(desk, tmp_path):
+def test_too_many_pixels_are_refused(app, tmp_path):
     Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")
-    assert "million pixels" in desk.answer([str(tmp_path / "bomb.png")], "balanced", 0.5)[0][0]["error"]
+    assert "million pixels" in app.answer([str(tmp_path / "bomb.png")], "balanced", 0.5)[0][0]["error"]
 
 
 # --- what is shown -----------------------------------------------------------------------------------------------
 
 
-def test_layers_of_the_picture_make_the_overlay_of_the_command_line(desk, uploads):
-    reading = Reader(desk.model).read(uploads / "simulated.jpeg")
-    radiograph, heat, bar = embedded(desk.answer(files_of(uploads)[:1], "balanced", 0.5)[1])
+def test_layers_of_the_picture_make_the_overlay_of_the_command_line(app, uploads):
+    answer = Reader(model=app.model).read(uploads / "simulated.jpeg")
+    radiograph, heat, bar = embedded(app.answer(files_of(uploads)[:1], "balanced", 0.5)[1])
     assert radiograph.size == heat.size == (400, 400) and heat.mode == "RGBA" and bar.height == 640
-    alpha = heat.getchannel("A").point([round(app.OPACITY * level) for level in range(256)])
+    alpha = heat.getchannel("A").point([round(OPACITY * level) for level in range(256)])
     stacked = Image.composite(heat.convert("RGB"), radiograph.convert("RGB"), alpha)
-    difference = np.abs(np.asarray(stacked, int) - np.asarray(reading.overlay().crop((0, 0, 400, 400)), int))
+    difference = np.abs(np.asarray(stacked, int) - np.asarray(answer.overlay().crop((0, 0, 400, 400)), int))
     assert difference.mean() < 3 and np.asarray(alpha).max() > 20  # the radiograph travels as JPEG
 
 
-def test_large_radiographs_travel_small(desk, tmp_path):
+def test_large_radiographs_travel_small(app, tmp_path):
     Image.fromarray(CHEST).resize((2400, 1800)).save(tmp_path / "x.png")
-    radiograph, heat, _ = embedded(desk.answer([str(tmp_path / "x.png")], "balanced", 0.5)[1])
+    radiograph, heat, _ = embedded(app.answer([str(tmp_path / "x.png")], "balanced", 0.5)[1])
     assert radiograph.size == heat.size == (1024, 768)
 
 
 @pytest.mark.parametrize("prevalence", [0.1, 0.5])
-def test_scale_has_the_marker_beyond_the_thresholds_it_passed(desk, prevalence):
-    reader = Reader(desk.model, "rule-in", prevalence)
-    points = desk.model.record["operating_points"]
+def test_scale_has_the_marker_beyond_the_thresholds_it_passed(app, prevalence):
+    reader = Reader("rule-in", prevalence, app.model)
+    points = app.model.record["operating_points"]
     between = (points["balanced"] + points["rule-in"]) / 2
     scale = show_scale(rebase(between, prevalence), reader)
     ticks = {
@@ -184,9 +184,9 @@ def test_scale_has_the_marker_beyond_the_thresholds_it_passed(desk, prevalence):
     assert "<b>rule-in</b>" in scale and "<b>balanced</b>" not in scale
 
 
-def test_reasons_to_refer_are_shown(desk, uploads):
-    reader = Reader(desk.model)
-    answer = reader.read(uploads / "scan.dcm", "scan.dcm").answer
+def test_reasons_to_refer_are_shown(app, uploads):
+    reader = Reader(model=app.model)
+    answer = reader.read(uploads / "scan.dcm", "scan.dcm")
     shown = show_answer(answer, reader)
     assert "refer to a radiologist" in shown and "child is not one to five years old" in shown
     sure = replace(answer, refer=False, warnings=())
@@ -195,9 +195,9 @@ def test_reasons_to_refer_are_shown(desk, uploads):
 
 
 def test_predictive_values_are_counts_of_children():
-    ill, well, found, cleared = 150, 850, 140, 700
-    ppv, npv = predictive_values(found / ill, cleared / well, ill / 1000)
-    assert ppv == pytest.approx(found / (found + well - cleared)) and npv == pytest.approx(cleared / (cleared + 10))
+    pneumonia, normal, found, cleared = 150, 850, 140, 700
+    ppv, npv = predictive_values(found / pneumonia, cleared / normal, pneumonia / 1000)
+    assert ppv == pytest.approx(found / (found + normal - cleared)) and npv == pytest.approx(cleared / (cleared + 10))
     assert np.isnan(predictive_values(0, 1, 0.5)[0]) and np.isnan(predictive_values(1, 0, 0.5)[1])
 
 
@@ -214,18 +214,18 @@ def write_rates(path: Path, model: FinalModel, shift: float = 0) -> Path:
     return path
 
 
-def test_rates_are_taken_only_at_the_threshold_of_the_model(desk, tmp_path):
-    rates = read_rates(write_rates(tmp_path / "x.csv", desk.model), desk.model)
-    assert set(rates) == set(desk.model.record["operating_points"]) and set(rates["balanced"]) == set(RATES)
+def test_rates_are_taken_only_at_the_threshold_of_the_model(app, tmp_path):
+    rates = read_rates(write_rates(tmp_path / "x.csv", app.model), app.model)
+    assert set(rates) == set(app.model.record["operating_points"]) and set(rates["balanced"]) == set(RATES)
     assert rates["balanced"]["sensitivity"] == (0.9, 0.8, 0.95, 624)
-    assert read_rates(write_rates(tmp_path / "x.csv", desk.model, 0.01), desk.model) == {}
-    assert read_rates(tmp_path / "none.csv", desk.model) == {}
-    assert "not in the results" in show_prevalence(Reader(desk.model), {})
+    assert read_rates(write_rates(tmp_path / "x.csv", app.model, 0.01), app.model) == {}
+    assert read_rates(tmp_path / "none.csv", app.model) == {}
+    assert "not in the results" in show_prevalence(Reader(model=app.model), {})
 
 
-def test_prevalence_table(desk, tmp_path):
-    rates = read_rates(write_rates(tmp_path / "x.csv", desk.model), desk.model)
-    table = show_prevalence(Reader(desk.model, "balanced", 0.2), rates)
+def test_prevalence_table(app, tmp_path):
+    rates = read_rates(write_rates(tmp_path / "x.csv", app.model), app.model)
+    table = show_prevalence(Reader("balanced", 0.2, app.model), rates)
     rows = [re.findall(r"<td>([\d.]+) (?:to ([\d.]+)|%)", row) for row in re.findall(r"<tr[^>]*>(<td>.*?)</tr>", table)]
     shares, ppv, npv = ([float(row[column][0]) for row in rows] for column in (0, 1, 3))
     assert 20 in shares and shares == sorted(shares) and table.count('class="chosen"') == 1
@@ -242,31 +242,31 @@ def test_prevalence_table(desk, tmp_path):
 def test_missing_gradio_is_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    assert app.main(["--no-browser"]) == 2
+    assert cli.main(["app", "--no-browser"]) == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "requirements-app.txt" in err
+    assert err.count("\n") == 1 and "pip install -e .[app]" in err
 
 
 def free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((app.HOST, 0))
+        probe.bind((HOST, 0))
         return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """(address, folder that holds the uploads) of a page that a process of its own serves; it must end well."""
-    pytest.importorskip("gradio", reason="needs Gradio: pip install --no-deps -r requirements-app.txt")
+    pytest.importorskip("gradio", reason="needs Gradio: pip install -e .[app]")
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     code = (
-        "import sys; from pneumonia.app import main; status = main(sys.argv[1:]);"
+        "import sys; from pneumonia.__main__ import main; status = main(['app', *sys.argv[1:]]);"
         "sys.exit(str(heavy) if (heavy := {'tensorflow', 'keras', 'torch'} & set(sys.modules)) else status)"
     )
     command = [sys.executable, "-c", code, "--no-browser", "--port", str(port)]
     environment = os.environ | {"TMPDIR": str(folder)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     address = process.stdout.readline().decode().split(" ")[0]
-    assert address == f"http://{app.HOST}:{port}/", process.stderr.read().decode()
+    assert address == f"http://{HOST}:{port}/", process.stderr.read().decode()
     yield address, folder
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0, process.stderr.read().decode()
@@ -275,9 +275,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="needs Playwright: pip install -r requirements-dev.txt"
-    )
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install -e .[dev]")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"needs a browser ({', '.join(BROWSERS)}): apt-get install chromium")
@@ -362,11 +360,11 @@ def set_number(page, label: str, value: str) -> None:
 
 
 def test_browser_settings_and_table(page, uploads, tmp_path):
-    expected = Reader(FinalModel(), "rule-in", 0.1).read(Path(files_of(uploads)[0])).answer
+    expected = Reader("rule-in", 0.1).read(files_of(uploads)[0])
     upload(page, files_of(uploads)[0])
     page.get_by_label("rule-in").check()
     set_number(page, "Prevalence", "0.1")
-    page.wait_for_function("document.querySelector('#answers').innerText.includes('10 % of the children')")
+    page.wait_for_function("document.querySelector('#answers').innerText.includes('a prevalence of 10 %')")
     page.wait_for_function("document.querySelector('.scale b').innerText == 'rule-in'")
     assert float(page.inner_text(".probability")) / 100 == pytest.approx(expected.probability, abs=5.1e-5)
     with page.expect_download() as download:
@@ -382,7 +380,7 @@ def test_browser_settings_and_table(page, uploads, tmp_path):
 def test_served_to_this_machine_only(server):
     address, _ = server
     with urllib.request.urlopen(address) as answer:
-        assert answer.headers["Content-Security-Policy"] == app.POLICY and "fonts.g" not in answer.read().decode()
+        assert answer.headers["Content-Security-Policy"] == POLICY and "fonts.g" not in answer.read().decode()
     with pytest.raises(urllib.error.HTTPError) as refused:  # a site that points its own name at this machine
         urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.example"}))
     assert refused.value.code == 400

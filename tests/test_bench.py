@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -15,12 +16,15 @@ import pytest
 from counting import tell_process
 from keras import layers
 from matplotlib.figure import Figure
-from tiny import names_of, write_tree
+from PIL import Image
+from tiny import names_of, tiny_run, write_tree
 
+from bench.__main__ import keep
 from bench.cost import TestCurve, build_peer, cost_to_reach
 from bench.files import enlarge_files, link_files
 from bench.inputs import READERS, read_everything
 from bench.measure import COLUMNS, Variant, compare, summarise
+from bench.predict import compare_originals
 from bench.training import count_flops, list_variants, train
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.series import MODEL_SERIES
@@ -78,8 +82,6 @@ def test_of_many_files_some_of_both_classes_are_taken(archive, tmp_path):
 
 
 def test_enlarged_files_have_the_size_of_originals(archive, tmp_path):
-    from PIL import Image
-
     enlarged = list(enlarge_files(archive, tmp_path / "enlarged", 2).glob("train/*/*"))
     assert len(enlarged) == 2
     assert all(Image.open(file).size == (1328, 968) for file in enlarged)
@@ -144,6 +146,33 @@ def test_scoring_is_not_counted_as_training(monkeypatch):
     for epoch in (0, 1):
         curve.on_epoch_end(epoch)
     assert [seconds for seconds, _ in curve.curve] == [5.0, 8.0]
+
+
+# --- reading new radiographs --------------------------------------------------------------------------------------
+
+
+def test_untouched_files_are_compared_with_their_copies(archive, tmp_path):
+    gaps = {row[2]: row[3] for row in compare_originals(archive, archive)}
+    assert set(gaps.values()) == {0} and len(gaps) == 3
+    changed = tmp_path / "copies"
+    for path in archive.rglob("*.jpeg"):
+        target = changed / path.relative_to(archive)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).point(lambda level: level // 2).save(target)
+    assert all(row[3] > 0 for row in compare_originals(archive, changed)[:2])
+
+
+def test_rows_replace_those_of_the_same_measurement(tmp_path):
+    run = tiny_run(None, tmp_path)
+    run.results_dir.mkdir()
+    record = {"weights_hash": "w", "catalog_hash": "c", "measured": {}}
+    (run.results_dir / "run.json").write_text(json.dumps(record))
+    for median in (1.0, 2.0):
+        rows = [("memory", f"{median:g} files", "most memory used", median), ("agreement", "ONNX", "gap", median)]
+        keep(run, "predict_bench", pd.DataFrame(rows, columns=COLUMNS[:4]).reindex(columns=COLUMNS))
+    table = pd.read_csv(run.results_dir / "predict_bench.csv")
+    assert sorted(zip(table["variant"], table["median"], strict=True)) == [("1 files", 1), ("2 files", 2), ("ONNX", 2)]
+    assert json.loads((run.results_dir / "run.json").read_text())["measured"] == {"predict_bench": "w"}
 
 
 # --- the whole of it ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def test_missing_ray_is_one_line(monkeypatch):
 @pytest.fixture
 def nodes():
     """A head node and another one, a CPU each; the second may be removed."""
-    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-cluster.txt")
+    pytest.importorskip("ray", reason="needs Ray: pip install -e .[cluster]")
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -47,10 +47,10 @@ def train(devices: int) -> dict:
     environment = os.environ | {
         DEVICES_VARIABLE: str(devices),
         "KERAS_BACKEND": "tensorflow",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         "CUDA_VISIBLE_DEVICES": "-1",
     }
-    ended = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, env=environment, check=False)
+    command, options = [sys.executable, "-c", TRAIN], {"cwd": ROOT / "tests", "env": environment}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return json.loads(ended.stdout.splitlines()[-1])
 

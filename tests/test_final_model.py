@@ -117,9 +117,9 @@ def damage(folder, problem):
         record.write_text(json.dumps({"model": "x", "files": []}))
     else:
         part.write_bytes(b"no model")
-        told = json.loads(record.read_text())
-        told["files"][0]["sha256"] = hashlib.sha256(b"no model").hexdigest()
-        record.write_text(json.dumps(told))
+        changed = json.loads(record.read_text())
+        changed["files"][0]["sha256"] = hashlib.sha256(b"no model").hexdigest()
+        record.write_text(json.dumps(changed))
 
 
 PROBLEMS = (

@@ -253,12 +253,10 @@ cache.load_pixels(tiny_run(data, home), pd.read_csv(home / "catalog.csv", keep_d
 
 
 def run_python(code: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    """A process of its own, with the package and the tests importable."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    """A process of its own, which finds the modules of the tests beside it."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": paths} | environment, capture_output=True, text=True, timeout=300
-    )
+    options = {"cwd": ROOT / "tests", "env": os.environ | environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL")
@@ -299,13 +297,7 @@ def test_two_processes_that_decode_at_once_both_get_every_radiograph(run, catalo
     run.home.mkdir(exist_ok=True)
     catalog.to_csv(run.home / "catalog.csv", index=False)
     command = [sys.executable, "-c", BUILT_TWICE_AT_ONCE, str(run.data), str(run.home)]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    pipes = {
-        "stdin": subprocess.PIPE,
-        "stdout": subprocess.PIPE,
-        "text": True,
-        "env": os.environ | {"PYTHONPATH": paths},
-    }
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT / "tests"}
     processes = [subprocess.Popen([*command, delay], **pipes) for delay in ("0.05", "0.01")]
     for process in processes:
         assert process.stdout.readline() == "ready\n"

@@ -133,7 +133,6 @@ def list_shown(code_cells) -> list[str]:
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_explorations_run(path, clean_tree, tmp_path, monkeypatch):
     monkeypatch.setenv("CHEST_XRAY_DIR", str(clean_tree))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     before = hash_tree()
     executed = papermill.execute_notebook(
         str(path), str(tmp_path / path.name), cwd=str(tmp_path), kernel_name="python3", progress_bar=False

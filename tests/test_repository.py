@@ -8,13 +8,16 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pneumonia import __version__
@@ -25,7 +28,7 @@ SYSTEMS = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win
 STEPS = (
     *("download", "catalog", "train", "evaluate", "attribute", "ablation", "figures", "report"),
     *("robustness", "masking", "learning-curve", "pareto", "three-class"),
-    *("export", "predict", "notebook"),
+    *("export", "predict", "app", "notebook"),
 )
 TARGETS = {"run", "download", "retrain", "report", "app", "test", "bench", "bench-quick"}
 TARGETS |= {"lint", "format", "slides", "clean", "help"}
@@ -38,7 +41,6 @@ NOT_IMPORTED |= {"tf2onnx", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpe
 TEMPLATES = ("slides/readme_blocks.md", "slides/model_card.md")  # links start where the page lies that they fill
 RADIOGRAPHS_OR_ARCHIVES = {".jpeg", ".jpg", ".dcm", ".npz", ".npy", ".h5", ".hdf5", ".zip"}
 MEGABYTES = 20
-MODULE_LINES, FUNCTION_LINES = 250, 45
 # In a notebook a line break is written \n, so that a path may follow the letter n.
 MACHINE_PATH = re.compile(r"(?:(?<![\w.~-])|\\n)/(?:home|root|work|Users)/|\.\./shared")
 
@@ -52,7 +54,6 @@ def list_files() -> list[str]:
 
 FILES = list_files()
 DOCUMENTS = [path for path in FILES if path.endswith((".md", ".typ"))]
-MODULES = [path for path in FILES if path.startswith(("pneumonia/", "bench/")) and path.endswith(".py")]
 
 
 def read(path: str) -> str:
@@ -65,36 +66,6 @@ def is_there(path: Path) -> bool:
     if "*" in relative:
         return any(Path(file).match(relative) for file in FILES)
     return relative == "." or relative in FILES or any(file.startswith(relative + "/") for file in FILES)
-
-
-def parse_tree(block: str) -> list[str]:
-    """Paths named in a drawn tree: indentation nests, several names may share a line, two spaces end the names."""
-    paths, parents = [], []
-    for line in block.splitlines():
-        drawn = re.match(r"[\s│├└─|`+-]*", line).group()
-        names = re.split(r"\s{2,}|\s+[#←]", line[len(drawn) :].strip())[0].split()
-        while parents and parents[-1][0] >= len(drawn):
-            parents.pop()
-        folder = parents[-1][1] if parents else ""
-        paths += [folder + name for name in names]
-        if len(names) == 1 and names[0].endswith("/"):
-            parents.append((len(drawn), folder + names[0]))
-    return paths
-
-
-def test_tree_parser():
-    drawn = "├── a.md      first\n├── b/        folder\n│   ├── c.py\n│   └── d/\n│       └── e.py  # x\n└── f g  both"
-    plain = "a.md   first\nb/     folder\n  c.py\n  d/\n    e.py  last\nf g    both"
-    expected = ["a.md", "b/", "b/c.py", "b/d/", "b/d/e.py", "f", "g"]
-    assert parse_tree(drawn) == parse_tree(plain) == expected
-
-
-def test_readme_tree_is_the_repository():
-    section = read("README.md").split("## Repository structure", 1)[1]
-    named = parse_tree(re.search(r"```\w*\n(.*?)```", section, re.DOTALL)[1])
-    assert [path for path in named if not is_there(ROOT / path)] == []
-    folders = {path.split("/")[0] for path in FILES if "/" in path and not path.startswith(".")}
-    assert folders <= {path.split("/")[0] for path in named}, "a folder that the tree leaves out"
 
 
 def test_readme_sections():
@@ -181,15 +152,6 @@ def test_ignored_and_kept():
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split() == ignored
 
 
-@pytest.mark.parametrize("path", MODULES)
-def test_modules_and_functions_are_short(path):
-    text = read(path)
-    assert 1 <= len(text.splitlines()) <= MODULE_LINES
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
-    assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES} == {}
-
-
 def test_command_line_names_the_steps():
     command = [sys.executable, "-m", "pneumonia", "--help"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -197,59 +159,67 @@ def test_command_line_names_the_steps():
     assert "--simulated" in text
 
 
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
 def read_requirements(path: str) -> list[Requirement]:
     lines = [line.split(" #")[0].strip() for line in read(path).splitlines()]
     return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
 
 
-def select_pins(path: str, python: str, system: str, machine: str) -> dict[str, str]:
-    """{distribution: version} that pip would take from a requirements file there; exact pins only, one each."""
+def read_dependencies(*extras: str) -> list[Requirement]:
+    """The dependencies of the package, and those of these extras."""
+    return [Requirement(text) for text in sum((EXTRAS[extra] for extra in extras), PROJECT["dependencies"])]
+
+
+def select(requirements: list[Requirement], python: str, system: str, machine: str) -> dict[str, Requirement]:
+    """{distribution: requirement} that pip would take there."""
     where = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": system}
     where |= {"platform_machine": machine, "os_name": "nt" if system == "win32" else "posix"}
-    chosen = [item for item in read_requirements(path) if not item.marker or item.marker.evaluate(where)]
-    assert all(re.fullmatch(r"==[\w.]+", str(item.specifier)) for item in chosen)
-    pins = {canonicalize_name(item.name): str(item.specifier) for item in chosen}
-    assert len(pins) == len(chosen), "two versions of one distribution"
-    return pins
+    chosen = [item for item in requirements if not item.marker or item.marker.evaluate(where)]
+    named = {canonicalize_name(item.name): item for item in chosen}
+    assert len(named) == len(chosen), "two requirements for one distribution"
+    return named
+
+
+def select_pins(path: str, *where: str) -> dict[str, str]:
+    """{distribution: version} of a requirements file there; exact pins only."""
+    chosen = select(read_requirements(path), *where)
+    assert all(re.fullmatch(r"==[\w.]+", str(item.specifier)) for item in chosen.values())
+    return {name: str(item.specifier).removeprefix("==") for name, item in chosen.items()}
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(("system", "machine"), SYSTEMS)
-def test_prediction_has_the_pins_of_the_lock(python, system, machine):
-    locked = select_pins("requirements.lock", python, system, machine)
-    assert select_pins("requirements-predict.txt", python, system, machine).items() <= locked.items()
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("system", "machine"), SYSTEMS)
-def test_page_needs_no_other_versions_than_the_lock(python, system, machine):
-    locked = select_pins("requirements.lock", python, system, machine)
-    page = select_pins("requirements-app.txt", python, system, machine)
-    assert "gradio" in page and {name for name in page if page[name] != locked.get(name, page[name])} == set()
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("system", "machine"), SYSTEMS)
-def test_lock_holds_every_pin(python, system, machine):
-    direct = select_pins("requirements.txt", python, system, machine)
+def test_lock_holds_every_dependency(python, system, machine):
+    where = python, system, machine
+    locked, direct = select_pins("requirements.lock", *where), select_pins("requirements.txt", *where)
     assert len({"tensorflow", "tensorflow-cpu"} & set(direct)) == 1
-    assert direct.items() <= select_pins("requirements.lock", python, system, machine).items()
+    assert direct.items() <= locked.items()
+    wanted = select(read_dependencies(*EXTRAS), *where)
+    assert {name for name, item in wanted.items() if not item.specifier.contains(locked.get(name, "0"))} == set()
+
+
+def test_notebook_list_is_the_extra_train():
+    names = [{canonicalize_name(item.name) for item in read_requirements("requirements.txt")}]
+    names.append({canonicalize_name(item.name) for item in read_dependencies("train")})
+    assert names[0] == names[1]
 
 
 def test_requirements_name_no_index():
-    for path in (
-        *("requirements.txt", "requirements.lock", "requirements-dev.txt"),
-        *("requirements-predict.txt", "requirements-app.txt", "requirements-cluster.txt"),
-    ):
+    for path in ("requirements.txt", "requirements.lock"):
         assert re.findall(r"^(?:--|-i|-f).*|\S+://\S+", read(path), re.MULTILINE) == []
 
 
-def find_imports() -> set[str]:
-    """Top-level names that the package and the notebooks import, without the standard library and ourselves."""
-    sources = [read(path) for path in FILES if path.endswith(".py") and not path.startswith("tests/")]
-    for path in (path for path in FILES if path.endswith(".ipynb")):
-        cells = [cell for cell in json.loads(read(path))["cells"] if cell["cell_type"] == "code"]
-        sources += [re.sub(r"^[%!].*", "", "".join(cell["source"]), flags=re.MULTILINE) for cell in cells]
+def test_package_supports_the_pythons_that_are_tested():
+    supported = SpecifierSet(PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(9, 20) if f"3.{minor}.5" in supported] == list(PYTHONS)
+    assert version("pediatric-pneumonia") == __version__
+
+
+def find_imports(sources: Iterable[str]) -> set[str]:
+    """Top-level names that Python sources import, without the standard library and ourselves."""
     names = set()
     for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if isinstance(node, ast.Import):
@@ -259,15 +229,36 @@ def find_imports() -> set[str]:
     return names - set(sys.stdlib_module_names) - {"pneumonia", "bench"}
 
 
-def test_requirements_are_what_is_imported():
+def read_sources() -> list[str]:
+    """The package, the benchmarks, and the code cells of the notebooks."""
+    sources = [read(path) for path in FILES if path.endswith(".py") and not path.startswith("tests/")]
+    for path in (path for path in FILES if path.endswith(".ipynb")):
+        cells = [cell for cell in json.loads(read(path))["cells"] if cell["cell_type"] == "code"]
+        sources += [re.sub(r"^[%!].*", "", "".join(cell["source"]), flags=re.MULTILINE) for cell in cells]
+    return sources
+
+
+def test_dependencies_are_what_is_imported():
+    """(Starlette comes with Gradio, which serves the page through it.)"""
+    providers = packages_distributions() | {"ray": ["ray"], "pyarrow": ["pyarrow"]}  # the cluster is optional
+    imported = {name: set(map(canonicalize_name, providers.get(name, ()))) for name in find_imports(read_sources())}
+    named = {canonicalize_name(item.name) for item in read_dependencies("train", "app", "cluster")}
+    assert {name for name, candidates in imported.items() if not candidates & named} == {"starlette"}, "not named"
+    assert named - set().union(*imported.values()) - NOT_IMPORTED == set(), "named, not imported"
+
+
+def test_prediction_imports_its_dependencies_alone():
+    """Every module that reading a radiograph loads, with what each of them may load later."""
+    code = (
+        "import sys, pneumonia.__main__, pneumonia.inference.command;"
+        "print(*(module.__file__ for name, module in sys.modules.items() if name.split('.')[0] == 'pneumonia'))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    sources = [Path(path).read_text(encoding="utf-8") for path in loaded.split()]
+    assert len(sources) > 10
+    named = {canonicalize_name(item.name) for item in read_dependencies()}
     providers = packages_distributions()
-    imported = {name: set(map(canonicalize_name, providers.get(name, ()))) for name in find_imports()}
-    pinned = {canonicalize_name(item.name) for item in read_requirements("requirements.txt")}
-    page = {canonicalize_name(item.name) for item in read_requirements("requirements-app.txt")}
-    optional = page | {item.name for item in read_requirements("requirements-cluster.txt")}
-    missing = {name for name, candidates in imported.items() if not candidates & (pinned | optional)} - optional
-    assert missing == set(), "imported, not pinned"
-    assert pinned - set().union(*imported.values()) - NOT_IMPORTED == set(), "pinned, not imported"
+    assert {name for name in find_imports(sources) if not named & set(map(canonicalize_name, providers[name]))} == set()
 
 
 def test_workflow_calls_ci_run():

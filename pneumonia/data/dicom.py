@@ -1,6 +1,6 @@
-"""A DICOM file -> one 8-bit grayscale picture as a viewer would show it, and what its header says about suitability.
+"""A DICOM file or data set -> one 8-bit grayscale picture as a viewer would show it, and what its header says about it.
 
-Nothing that tells who the child is (name, number, dates) leaves this module: not in a result, and not in an error. So
+Nothing that identifies the child (name, number, dates) leaves this module: not in a result, and not in an error. So
 pydicom's own messages, which may quote the header, are never passed on.
 """
 
@@ -9,12 +9,17 @@ from __future__ import annotations
 import functools
 import io
 import logging
+import sys
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..config import PneumoniaError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 MAX_PIXELS = 64_000_000  # of one picture, DICOM or not; the largest radiographs have a quarter of this
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # a whole file as one zlib stream may unpack to any size
@@ -26,7 +31,7 @@ DAYS = {"D": 1, "W": 7, "M": 30.44, "Y": 365.25}
 
 @dataclass(frozen=True)
 class Header:
-    """What a DICOM header says about whether the model is made for it; None where it says nothing."""
+    """What a DICOM header says about whether the model is made for this picture; None where it says nothing."""
 
     modality: str | None = None
     body_part: str | None = None
@@ -40,24 +45,32 @@ def is_dicom(content: bytes) -> bool:
     return content[128:132] == b"DICM"
 
 
-def read_dicom(content: bytes, name: str) -> tuple[np.ndarray, Header]:
-    """The picture, uint8 (h, w), 0 = black, and the header of a single-frame DICOM file.
+def is_dataset(source: object) -> bool:
+    """Whether this is a pydicom Dataset; whoever has one has loaded pydicom, or another thread may just be doing so."""
+    dataset = getattr(sys.modules.get("pydicom.dataset"), "Dataset", None)
+    return dataset is not None and isinstance(source, dataset)
+
+
+def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
+    """The picture, uint8 (h, w), 0 = black, and the header of a single-frame DICOM file or data set.
 
     Stored values -> rescale or modality table -> window or VOI table -> 0-255; MONOCHROME1 is inverted. Without a
     window the range of the bit depth counts, never the extremes of the image, so that exposure is kept.
 
     Raises: PneumoniaError naming the file, without a word of its header.
     """
-    if DEFLATED in content[:4096]:
+    is_file = isinstance(source, bytes)
+    if is_file and DEFLATED in source[:4096]:
         raise PneumoniaError(f"{name}: deflated DICOM is not read; save it with another transfer syntax")
     try:
-        dataset = _load_pydicom().dcmread(io.BytesIO(content))
+        pydicom = _load_pydicom()
+        dataset = pydicom.dcmread(io.BytesIO(source)) if is_file else source
         _check_shape(dataset, name)
         return _to_gray(dataset), _read_header(dataset)
     except PneumoniaError:
         raise
     except ImportError as error:
-        raise PneumoniaError(f"{name}: DICOM needs pydicom; pip install -r requirements-predict.txt") from error
+        raise PneumoniaError(f"{name}: DICOM needs pydicom; run `pip install -e .`") from error
     except Exception as error:  # decoders of strangers' bytes raise anything; the message may quote the patient
         kind = type(error).__name__
         raise PneumoniaError(f"{name}: damaged or unsupported DICOM ({kind}); export it again") from None
@@ -65,9 +78,9 @@ def read_dicom(content: bytes, name: str) -> tuple[np.ndarray, Header]:
 
 @functools.cache
 def _load_pydicom():
-    """pydicom, for good silenced: it warns and logs about odd values in their own words. (Filters set for a while
-    would not do: they are not safe between threads.)"""
-    import pydicom  # here, so that whoever has only JPEG files need not have it, nor wait for it
+    """pydicom, silenced for good: its warnings and logs quote odd values. (Filters set for a while are not safe between
+    threads.)"""
+    import pydicom  # here, so that whoever has only JPEG files need not wait for it
 
     logging.getLogger("pydicom").disabled = True
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -139,7 +152,7 @@ def _read_age(value: str) -> float | None:
 
 
 def explain_header(header: Header) -> list[str]:
-    """Why the model is not made for this radiograph, one short phrase each, in words of ours only."""
+    """Why the model is not made for this radiograph, one short phrase each, in our own words only."""
     found = []
     if header.age_years is not None and not 1 <= header.age_years < 6:
         found.append("child is not one to five years old")

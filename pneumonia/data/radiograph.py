@@ -1,4 +1,7 @@
-"""One image file -> one grayscale array, or one clear error: everything shown to a model passes through here."""
+"""A file, an array or a DICOM data set -> one grayscale array, or one clear error.
+
+Everything that a model is given passes through here.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dicom, read_dicom, too_large
+from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_large
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
@@ -72,23 +79,52 @@ def read_bytes(path: Path) -> bytes:
         raise PneumoniaError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error
 
 
-def decode(content: bytes, name: str, size: int | None = None) -> Decoded:
-    """The picture in the bytes of a JPEG, PNG, TIFF, BMP, WebP, still GIF or single-frame DICOM file.
+def decode(source: bytes | np.ndarray | Dataset, name: str, size: int | None = None) -> Decoded:
+    """The picture in the bytes of a file, in an array, or in a DICOM data set, by the same rules.
 
-    Args: size: stretch to size x size as `read_radiograph` does; None keeps the resolution of the file.
-    Raises: PneumoniaError, beginning with `name`, whatever is wrong with the bytes.
+    Args:
+        source: bytes of a JPEG, PNG, TIFF, BMP, WebP, still GIF or single-frame DICOM file; an array of uint8, uint16
+            or float, (h, w) or (h, w, 3 or 4) for RGB and RGBA; or a pydicom Dataset.
+        size: stretch to size x size as `read_radiograph` does; None keeps the resolution of the source.
+    Raises: PneumoniaError, beginning with `name`, whatever is wrong with the source.
     """
-    if is_dicom(content):
-        pixels, header = read_dicom(content, name)
+    header = None
+    if is_dataset(source) or (isinstance(source, bytes) and is_dicom(source)):
+        pixels, header = read_dicom(source, name)
         image, is_gray, full = Image.fromarray(pixels), not header.is_color, pixels.shape[::-1]
+    elif isinstance(source, np.ndarray):
+        image = _open_array(source, name)
+        full = image.size
+        image, is_gray = _load(image, name, size)
     else:
-        header = None
-        with _open(content, name) as image:
+        with _open(source, name) as image:
             full = image.size
             image, is_gray = _load(image, name, size)
     if size is not None:
         image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None)
     return Decoded(np.asarray(image, dtype=np.uint8), *full, is_gray, header)
+
+
+def _open_array(pixels: np.ndarray, name: str) -> Image.Image:
+    """An array as the Pillow image that its file would have given; `to_grayscale` scales what has more than 8 bits."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    is_known = pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind == "f"
+    if not (is_known and pixels.size and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4)))):
+        shape = " x ".join(map(str, pixels.shape))
+        raise PneumoniaError(
+            f"{name}: array {shape} of {pixels.dtype}; give (h, w), (h, w, 3) or (h, w, 4) of uint8, uint16 or float"
+        )
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise too_large(name)
+    if pixels.dtype.kind == "f":
+        pixels = pixels.astype(np.float32)
+    if pixels.ndim == 3 and pixels.dtype != np.uint8:  # Pillow has no deep colours
+        try:
+            pixels = to_8_bits(pixels)
+        except ValueError as error:
+            raise PneumoniaError(f"{name}: {error}; give finite numbers") from error
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image, bool]:
@@ -117,14 +153,19 @@ def to_grayscale(image: Image.Image) -> Image.Image:
     if image.mode == "L":
         return image.convert("L")  # a copy that is fully decoded: truncation shows here
     if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(pixels).all():
-            raise ValueError("NaN or infinite pixels")
-        full_scale = next((top for top in (255, 4095) if pixels.max() <= top), 65535)
-        if image.mode == "F" and pixels.max() <= 1:
-            full_scale = 1
-        return Image.fromarray(np.clip(pixels * (255 / full_scale), 0, 255).round().astype(np.uint8))
+        return Image.fromarray(to_8_bits(np.asarray(image)))
     return image.convert("RGB").convert("L")
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Integers or floats of any shape to uint8, by the rule of `to_grayscale`. Raises: ValueError."""
+    values = pixels.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("NaN or infinite pixels")
+    full_scale = next((top for top in (255, 4095) if values.max() <= top), 65535)
+    if pixels.dtype.kind == "f" and values.max() <= 1:
+        full_scale = 1
+    return np.clip(values * (255 / full_scale), 0, 255).round().astype(np.uint8)
 
 
 def is_colorless(image: Image.Image) -> bool:

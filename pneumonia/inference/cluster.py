@@ -1,9 +1,9 @@
-"""An archive of radiographs on a Ray cluster: Parquet parts, each path exactly once, continued after a kill.
+"""An archive of radiographs on a Ray cluster: Parquet parts, each path exactly once, resumed after an interruption.
 
-Ray Data hands the paths to a pool of actors, each of which holds the model; its blocks come back to the process that
-began it all, which alone writes. So a part is there as a whole or not at all, and a block that is computed twice,
-because a node was lost, is written once. The nodes read the files themselves, from storage that they share; the model
-is sent to them. (Not `read_binary_files`: one file that cannot be read would end the whole run.)
+Ray Data hands the paths to a pool of actors that hold the model, and the answers come back to this process, which alone
+writes: a part is there as a whole or not at all, and a block that is computed twice, because a node was lost, is
+written once. The nodes read the files themselves, from storage that they share; the model is sent to them. (Not
+`read_binary_files`: one file that cannot be read would end the whole run.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
@@ -37,20 +36,20 @@ NUMBERS = ("probability", "atypicality", "threshold", "refer_from", "refer_to", 
 
 
 def predict_archive(
-    paths: Iterable[Path], out: Path, address: str, point: str, prevalence: float | None, resume: bool = False
+    paths: Iterable[Path], out: Path, address: str, operating_point: str, prevalence: float | None, resume: bool = False
 ) -> tuple[int, int]:
-    """Answer every path into out/part-*.parquet, with the columns of answer_table.COLUMNS but for heatmap.
+    """Answer every path into out/part-*.parquet, with table.COLUMNS but for heatmap.
 
     Returns: (paths that have an answer, those that could not be read). With `resume`, paths that have an answer in
     `out` are left out, and those that could not be read are tried again.
     Raises: PneumoniaError when there is no cluster, or when `out` holds parts and `resume` is off or they were made
     with other settings.
     """
-    reader = Reader(FinalModel(), point, prevalence)
+    reader = Reader(operating_point, prevalence)
     connect(address)
     try:
         done = open_parts(out, describe_settings(reader), resume)
-        wanted = {show(path): os.fsencode(path) for path in paths}
+        wanted = {to_text(path): os.fsencode(path) for path in paths}
         missing = {name: raw for name, raw in wanted.items() if name not in done}
         failed = 0
         with tqdm(total=len(missing), desc="reading", unit="img", disable=None) as bar:
@@ -82,7 +81,7 @@ def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
     answered = ray.data.from_arrow(blocks).map_batches(
         Worker,
-        fn_constructor_args=(ray.put(files), reader.point, reader.prevalence),
+        fn_constructor_args=(ray.put(files), reader.operating_point, reader.prevalence),
         batch_size=BLOCK_ROWS,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
@@ -94,22 +93,22 @@ def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table
 class Worker:
     """An actor: the model on one core of a node."""
 
-    def __init__(self, files: object, point: str, prevalence: float):
+    def __init__(self, files: object, operating_point: str, prevalence: float):
         with tempfile.TemporaryDirectory() as folder:
             for name, content in ray.get(files).items():
                 (Path(folder) / name).write_bytes(content)
-            self.reader = Reader(FinalModel(Path(folder), threads=1), point, prevalence)
+            self.reader = Reader(operating_point, prevalence, FinalModel(Path(folder), threads=1))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         paths = [Path(os.fsdecode(raw)) for raw in batch["raw"].to_pylist()]
-        answers = self.reader.stream(paths, batch_size=32, workers=1)
+        answers = self.reader.stream(paths, workers=1)
         return tabulate(batch["path"].to_pylist(), list(answers), describe_settings(self.reader))
 
 
 def tabulate(names: list[str], answers: list[Answer], settings: dict) -> pa.Table:
-    """The rows of a part: text is never missing, numbers are null where a file could not be read."""
+    """The rows of a part: text is empty, and numbers are null, where a file could not be read."""
     rows = [
-        asdict(answer) | settings | {"path": name, "warnings": "; ".join(answer.warnings)}
+        answer.row() | settings | {"path": name, "warnings": "; ".join(answer.warnings)}
         for name, answer in zip(names, answers, strict=True)
     ]
     kinds = dict.fromkeys(NUMBERS, pa.float64()) | {"refer": pa.bool_()}
@@ -124,7 +123,7 @@ def tabulate(names: list[str], answers: list[Answer], settings: dict) -> pa.Tabl
 
 
 def open_parts(out: Path, settings: dict, resume: bool) -> set[str]:
-    """Paths that have an answer in `out`; rows of files that could not be read are taken out, to be tried again."""
+    """Paths that have an answer in `out`; rows of files that could not be read are removed, to be tried again."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -144,19 +143,19 @@ def open_parts(out: Path, settings: dict, resume: bool) -> set[str]:
 
 
 def read_part(path: Path, settings: dict) -> pa.Table:
-    """Raises: PneumoniaError when it is no part of answers, or one of another model or other settings."""
+    """Raises: PneumoniaError when it holds no answers, or those of another model or other settings."""
     try:
         part = pq.read_table(path)
         others = any({settings[key]} != set(part[key].to_pylist()) for key in SETTINGS)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise PneumoniaError(f"{path}: no part of answers ({str(error).splitlines()[0]}); remove it") from error
+        raise PneumoniaError(f"{path}: holds no answers ({str(error).splitlines()[0]}); remove it") from error
     if others:
         raise PneumoniaError(f"{path}: made with another model or settings; choose another folder")
     return part
 
 
 def write_part(part: pa.Table, out: Path, name: str | None = None) -> None:
-    """Under another name first: a kill leaves no half a part. Raises: PneumoniaError when it cannot be written."""
+    """Under another name first, so that no half a part is left. Raises: PneumoniaError when it cannot be written."""
     target = out / (name or f"part-{uuid.uuid4().hex[:12]}.parquet")
     partial = out / f".{target.name}"
     try:
@@ -171,6 +170,6 @@ def list_model_files(model: FinalModel) -> list[str]:
     return [RECORD, *(part["name"] for part in model.record["files"])]
 
 
-def show(path: Path) -> str:
-    """The path as text; bytes that are no text (file names may hold them) are escaped."""
+def to_text(path: Path) -> str:
+    """The path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -10,13 +10,12 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from ..config import PneumoniaError
-from .final_model import FinalModel
 from .inputs import count, expand
 from .reader import Answer, Reader
 from .table import AnswerTable, describe_settings, name_remedy
@@ -44,7 +43,7 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def _answer_here(options: argparse.Namespace) -> int:
-    reader = Reader(FinalModel(), options.operating_point, options.prevalence)
+    reader = Reader(options.operating_point, options.prevalence)
     table = None
     if options.csv:
         table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
@@ -62,20 +61,19 @@ def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable 
     done, skipped = table.done if table else set(), Counter()
     total = count(options.paths) if sys.stderr.isatty() else None
     show = _Printer(options, reader, quiet=table is not None)
-    paths = _leave_out(expand(options.paths, sys.stdin), done, skipped)
+    paths = _skip(expand(options.paths, sys.stdin), done, skipped)
     answers = reader.stream(paths, options.batch_size, options.workers)
     bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
     read = failed = 0
     for batch in _batches(iter(bar), options.batch_size):
-        if options.heatmap:
-            batch = [_add_heatmap(answer, reader, options.heatmap) for answer in batch]
-        for answer in batch:
-            read, failed = read + (answer.error is None), failed + (answer.error is not None)
-            if answer.error:
-                tqdm.write(f"pneumonia: {printable(answer.error)}", file=sys.stderr)
-            show(answer)
+        rows = [_make_row(answer, options.heatmap) for answer in batch]
+        for row in rows:
+            read, failed = read + (row["error"] is None), failed + (row["error"] is not None)
+            if row["error"]:
+                tqdm.write(f"pneumonia: {printable(row['error'])}", file=sys.stderr)
+            show(row)
         if table:
-            table.write(batch)
+            table.write(rows)
     sys.stdout.flush()
     return _status(read + skipped["done"], failed)
 
@@ -86,15 +84,15 @@ def _answer_on_cluster(options: argparse.Namespace) -> int:
     from .cluster import predict_archive
 
     paths = expand(options.paths, sys.stdin)
-    point, prevalence = options.operating_point, options.prevalence
-    read, failed = predict_archive(paths, options.out, options.cluster, point, prevalence, options.resume)
+    settings = options.operating_point, options.prevalence, options.resume
+    read, failed = predict_archive(paths, options.out, options.cluster, *settings)
     status = _status(read, failed)
     print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
     return status
 
 
-def _leave_out(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
-    """The paths that have no row yet; how many had one is counted in `skipped`."""
+def _skip(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
+    """The paths that are not done; the others are counted in `skipped`."""
     for path in paths:
         if str(path) in done:
             skipped["done"] += 1
@@ -116,7 +114,7 @@ def _batches(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
 
 
 class _Printer:
-    """Writes answers to standard output: JSON lines, or a table for people."""
+    """Writes rows to standard output: JSON lines, or a table for people."""
 
     def __init__(self, options: argparse.Namespace, reader: Reader, quiet: bool):
         self.as_json, self.quiet, self.settings = options.json, quiet and not options.json, describe_settings(reader)
@@ -124,30 +122,29 @@ class _Printer:
             name, digest = (self.settings[key] for key in ("model", "model_hash"))
             threshold, low, high = (self.settings[key] for key in ("threshold", "refer_from", "refer_to"))
             print(
-                f"{name} ({digest}), {reader.point}, where {100 * reader.prevalence:g} % are ill: PNEUMONIA from "
-                f"{threshold:.3f}, too close to call from {low:.3f} to {high:.3f}. {NOT_FOR_CLINICAL_USE}"
+                f"{name} ({digest}), {reader.operating_point}, prevalence {100 * reader.prevalence:g} %: PNEUMONIA "
+                f"from {threshold:.3f}, too close to call from {low:.3f} to {high:.3f}. {NOT_FOR_CLINICAL_USE}"
             )
             print(ROW.format("probability", "call", "refer", "file"))
 
-    def __call__(self, answer: Answer) -> None:
+    def __call__(self, row: dict) -> None:
         if self.as_json:
-            print(json.dumps(asdict(answer) | self.settings))
+            print(json.dumps(row | self.settings))
         elif not self.quiet:
-            print(format_row(answer))
+            print(format_row(row))
 
 
-def format_row(answer: Answer) -> str:
-    """One line for people; control characters in a file name cannot break it, or play with the terminal."""
-    name = printable(answer.path)
-    if answer.error:
+def format_row(row: dict) -> str:
+    """One line for people; control characters in a file name are escaped."""
+    name = printable(row["path"])
+    if row["error"]:
         return ROW.format("-", "-", "-", f"{name}  (cannot be read)")
-    refer, why = ("refer", "; ".join(answer.warnings) or "too close to call") if answer.refer else ("", "")
-    notes = f"  ({why})" if why else ""
-    return ROW.format(f"{answer.probability:.4f}", answer.call, refer, name + notes)
+    why = f"  ({'; '.join(row['warnings']) or 'too close to call'})" if row["refer"] else ""
+    return ROW.format(f"{row['probability']:.4f}", row["call"], "refer" if row["refer"] else "", name + why)
 
 
 def printable(text: str) -> str:
-    """The text in one line; what no terminal should get is escaped."""
+    """The text in one line; control characters, and what the terminal cannot show, are escaped."""
     shown = "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
@@ -155,29 +152,33 @@ def printable(text: str) -> str:
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _add_heatmap(answer: Answer, reader: Reader, folder: Path) -> Answer:
-    """Write the overlay of a readable radiograph into `folder`; returns the answer with its path."""
-    if answer.error:
-        return answer
+def _make_row(answer: Answer, folder: Path | None) -> dict:
+    """The row of an answer; its overlay is written into `folder`, if there is one."""
+    heatmap = None
+    if folder and not answer.error:
+        try:
+            overlay = answer.overlay()
+        except PneumoniaError as error:  # the file was there a moment ago
+            answer = Answer(answer.path, error=str(error))
+        else:
+            heatmap = str(_save_overlay(overlay, folder / name_heatmap(answer.path)))
+    return answer.row() | {"heatmap": heatmap}
+
+
+def _save_overlay(overlay: Image.Image, target: Path) -> Path:
+    partial = target.with_name(f".part-{target.name}")
     try:
-        overlay = reader.read(Path(answer.path)).overlay()
-    except PneumoniaError as error:  # it was there a moment ago
-        return Answer(answer.path, error=str(error))
-    target = folder / name_heatmap(answer.path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".part-{target.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         overlay.save(partial, format="PNG")
         os.replace(partial, target)
     except OSError as error:
-        raise PneumoniaError(
-            f"{target}: cannot be written ({error.strerror or error}); {name_remedy(error)}"
-        ) from error
-    return replace(answer, heatmap=str(target))
+        remedy = name_remedy(error)
+        raise PneumoniaError(f"{target}: cannot be written ({error.strerror or error}); {remedy}") from error
+    return target
 
 
 def name_heatmap(path: str) -> str:
-    """The file name that belongs to a path, and to no other: the same name may lie in several folders."""
+    """A file name for the overlay of this path only: files of the same name may lie in several folders."""
     stem = "".join(char if char.isalnum() or char in "-_." else "_" for char in Path(path).stem[:60]).lstrip("-.")
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
     return f"{stem or 'radiograph'}-{digest}.png"

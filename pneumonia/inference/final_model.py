@@ -1,6 +1,6 @@
 """The final model without TensorFlow: models/final.json and the ONNX files that it names, run by ONNX Runtime.
 
-Imports nothing that takes long: a radiograph shall be answered in about a second.
+Nothing slow is imported: a radiograph is answered in about a second.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class FinalModel:
     """The ensemble of all seeds.
 
     `score` gives, for each radiograph, means over the members of
-    - probability (n,): of PNEUMONIA, calibrated for a group in which half of the children are ill;
+    - probability (n,): of PNEUMONIA, calibrated for children half of whom have pneumonia;
     - evidence (n, h, w): what each place of the last feature maps adds to the logit, at their resolution. The head is
       global average pooling and one dense layer, so the gradient of the logit with respect to a feature map is its
       dense weight, everywhere, over the number of places: the positive part of this map *is* Grad-CAM (up to scale;
@@ -58,7 +58,7 @@ class FinalModel:
         self.hash = hashlib.sha256("".join(part["sha256"] for part in self.record["files"]).encode()).hexdigest()[:12]
 
     def score(self, images: np.ndarray, outputs: Sequence[str] = ("probability",)) -> dict[str, np.ndarray]:
-        """The named outputs, float32, for images in 0-255 of shape (n, size, size)."""
+        """The named outputs, float32, for images (n, size, size) in 0-255."""
         batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         scored = [self._score_batch(np.asarray(batch), list(outputs)) for batch in batches]
         return {name: np.concatenate([batch[name] for batch in scored]) for name in outputs}
@@ -86,7 +86,7 @@ def _read_record(path: Path) -> dict:
     except (OSError, ValueError, TypeError) as error:
         raise PneumoniaError(f"{path}: missing or unreadable; {REMEDY}") from error
     if missing:
-        raise PneumoniaError(f"{path}: says nothing of {', '.join(missing)}; {REMEDY}")
+        raise PneumoniaError(f"{path}: lacks {', '.join(missing)}; {REMEDY}")
     return record
 
 
@@ -101,15 +101,15 @@ def _read_part(path: Path, sha256: str) -> bytes:
 
 
 def _open_session(content: bytes, threads: int):
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # since 1.29 it reports to Microsoft, unless told before it is loaded
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # since 1.29 it reports to Microsoft unless this is set first
     try:
         import onnxruntime
     except ImportError as error:
-        raise PneumoniaError("onnxruntime is missing: pip install -r requirements-predict.txt") from error
+        raise PneumoniaError("onnxruntime is missing: pip install -e .") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Threads that wait shall not spin: decoding needs the cores.
+    # Waiting threads must not spin: decoding needs the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Where the evidence lies: maps laid over a radiograph, and occlusion to check them with. NumPy and Pillow suffice."""
+"""Where the evidence lies: heatmaps over radiographs, and occlusion to check them with. Needs NumPy and Pillow only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scale_evidence(evidence: np.ndarray, full: float, width: int, height: int) -
     """Grad-CAM at the resolution of the radiograph: float32 (height, width) in 0-1.
 
     Args: evidence: (h, w), `FinalModel.score`. full: the evidence that counts as 1, the same for all radiographs:
-    a map divided by its own maximum would show a healthy child in the colours of an ill one.
+    a map divided by its own maximum would show a normal radiograph in the colours of pneumonia.
     """
     positive = np.clip(evidence / full, 0, 1).astype(np.float32)
     return np.asarray(Image.fromarray(positive).resize((width, height), Image.Resampling.BILINEAR))

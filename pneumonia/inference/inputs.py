@@ -1,4 +1,4 @@
-"""Files, folders, globs and lists on standard input -> one path after the other, in an order that stays the same."""
+"""Files, folders, globs and lists on standard input -> one path after the other, always in the same order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STANDARD_INPUT = "-"
 
 
 def expand(arguments: Iterable[str], listed: TextIO) -> Iterator[Path]:
-    """Every radiograph that the arguments of a command name; nothing is remembered, so that a million are as cheap.
+    """Every radiograph that the arguments of a command name, one at a time, so that memory does not grow with them.
 
     A folder gives the images below it by name, without hidden files (macOS leaves `._x.jpeg`) and without following
-    links to folders (they may loop). A pattern that matches nothing, and a file that is not there, is given as it is:
+    links to folders (they may loop). A pattern without a match, or a file that does not exist, is given as it is:
     reading it says so. Args: listed: where "-" reads one path a line from.
     """
     for argument in arguments:

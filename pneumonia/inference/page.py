@@ -1,6 +1,6 @@
-"""What the page in the browser shows of answers, as HTML that needs no file, no font and no script from elsewhere.
+"""How the page in the browser shows answers: HTML that needs no file, no font and no script from elsewhere.
 
-Pictures travel inside the page, so that nothing of an upload has to be kept once it is answered.
+Pictures are embedded in the page, so that nothing of an upload is kept once it is answered.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..config import CLASS_NAMES
 from ..evaluation.probability import predictive_values
 from .final_model import FinalModel
 from .heatmap import OPACITY, color_table, draw_bar
-from .reader import Answer, Reader, Reading
+from .reader import Answer, Reader
 from .table import AnswerTable, describe_settings
 
 SHOWN = 1024  # pixels of the longer side: enough to look at, and quick to send
-PREVALENCES = (0.01, 0.05, 0.15, 0.3, 0.5)  # a range to see the effect in; that of the slider comes on top
+PREVALENCES = (0.01, 0.05, 0.15, 0.3, 0.5)  # rows of the table, besides the prevalence of the slider
 RATES = ("sensitivity", "specificity")
 STYLE = f"""
 :root {{ --heat: {OPACITY} }}
@@ -61,10 +61,10 @@ class Rate(NamedTuple):
     n: int
 
 
-def settle(answer: Answer, reader: Reader) -> Answer:
-    """An answer given at the prevalence of the calibration -> the same at the reader's operating point and prevalence.
+def restate(answer: Answer, reader: Reader) -> Answer:
+    """An answer at the prevalence of the calibration -> the same at the operating point and prevalence of `reader`.
 
-    So a setting can be changed after the radiograph is gone. Whether to refer depends on neither. The six decimals of
+    So settings can be changed after the radiograph is gone. Whether to refer depends on neither. The six decimals of
     the answer cost at most 0.00005, at a prevalence of 0.01.
     """
     if answer.error:
@@ -73,18 +73,18 @@ def settle(answer: Answer, reader: Reader) -> Answer:
     return replace(answer, call=call, probability=reader.rebase(answer.probability))
 
 
-def show_picture(reading: Reading) -> str:
+def show_picture(answer: Answer, evidence_scale: float) -> str:
     """A card: the radiograph, the heatmap over it with the opacity of the CSS variable --heat, and the colour bar."""
-    radiograph = Image.fromarray(reading.image)
+    radiograph = Image.fromarray(answer.image)
     radiograph.thumbnail((SHOWN, SHOWN))
-    strength = Image.fromarray((reading.heatmap * 255).round().astype(np.uint8)).resize(radiograph.size)
-    colored = np.dstack([color_table()[np.asarray(strength)], np.asarray(strength)])  # the evidence is the alpha too
+    strength = Image.fromarray((answer.heatmap * 255).round().astype(np.uint8)).resize(radiograph.size)
+    colored = np.dstack([color_table()[np.asarray(strength)], np.asarray(strength)])  # the evidence is also the alpha
     layers = (
         f'<img src="{embed(radiograph, "JPEG")}" alt="radiograph">'
         f'<img class="heat" src="{embed(Image.fromarray(colored, "RGBA"))}" alt="heatmap">'
     )
-    bar = f'<img src="{embed(draw_bar(640, reading.evidence_scale))}" alt="colour bar: evidence for PNEUMONIA">'
-    return _card(reading.answer.path, f'<div class="picture"><div>{layers}</div>{bar}</div>')
+    bar = f'<img src="{embed(draw_bar(640, evidence_scale))}" alt="colour bar: evidence for PNEUMONIA">'
+    return _card(answer.path, f'<div class="picture"><div>{layers}</div>{bar}</div>')
 
 
 def embed(image: Image.Image, kind: str = "PNG") -> str:
@@ -95,12 +95,12 @@ def embed(image: Image.Image, kind: str = "PNG") -> str:
 
 
 def show_no_picture(answer: Answer) -> str:
-    """The card beside that of an error, so that pictures and answers stay side by side."""
+    """The card beside an error, so that pictures and answers stay aligned."""
     return _card(answer.path, "no picture", "card failed")
 
 
 def show_answer(answer: Answer, reader: Reader) -> str:
-    """A card: the call, the calibrated probability on its scale, and what speaks against believing it."""
+    """A card: the call, the calibrated probability on its scale, and the reasons to refer."""
     if answer.error:
         return _card(answer.path, f'<div class="error" role="alert">{escape(answer.error)}</div>', "card failed")
     warnings = "".join(f'<div class="warning">{escape(text)}</div>' for text in answer.warnings)
@@ -110,16 +110,16 @@ def show_answer(answer: Answer, reader: Reader) -> str:
     probability = f'<span class="probability">{100 * answer.probability:.2f}</span> %'
     text = (
         f'<div class="result"><b class="call">{answer.call}</b>{refer}</div>'
-        f"<div>Probability of PNEUMONIA where {100 * reader.prevalence:.0f} % of the children are ill: {probability}"
-        f"</div>{show_scale(answer.probability, reader)}{warnings}"
+        f"<div>Probability of PNEUMONIA at a prevalence of {100 * reader.prevalence:.0f} %: {probability}</div>"
+        f"{show_scale(answer.probability, reader)}{warnings}"
     )
     return _card(answer.path, text)
 
 
 def show_scale(probability: float, reader: Reader) -> str:
-    """0 to 100 %, with the operating points, the band of referral, and where this radiograph stands.
+    """0 to 100 %, with the operating points, the referral band, and this radiograph.
 
-    Thresholds belong to the prevalence of the calibration; on the scale of another one they move with it.
+    Thresholds belong to the prevalence of the calibration, and move with another one as probabilities do.
     """
 
     def place(at: float) -> float:
@@ -128,8 +128,8 @@ def show_scale(probability: float, reader: Reader) -> str:
     low, high = (place(at) for at in reader.referral)
     parts = [f'<div class="line"></div><div class="band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>']
     points = sorted(reader.model.record["operating_points"].items(), key=lambda point: -point[1])
-    for row, (name, threshold) in enumerate(points):  # the leftmost lowest, so that no line crosses its words
-        shown = f"<b>{name}</b>" if name == reader.point else name
+    for row, (name, threshold) in enumerate(points):  # the leftmost lowest, so that no line crosses a label
+        shown = f"<b>{name}</b>" if name == reader.operating_point else name
         position = f"left:{place(threshold):.2f}%;height:{2.2 + 1.1 * row:.1f}rem"
         parts.append(f'<div class="tick" style="{position}"><span>{shown} {place(threshold):.1f} %</span></div>')
     parts.append(f'<div class="here" style="left:{100 * probability:.2f}%"></div>')
@@ -139,7 +139,7 @@ def show_scale(probability: float, reader: Reader) -> str:
 def read_rates(path: Path, model: FinalModel, split: str = "test") -> dict[str, dict[str, Rate]]:
     """{operating point: {sensitivity, specificity}} as measured, from results/operating_points.csv.
 
-    Points that were measured at another threshold than the model's are left out, for their rates are not its.
+    Points that were measured at another threshold than the model's are left out.
     """
     rates: dict[str, dict[str, Rate]] = {}
     points = model.record["operating_points"]
@@ -155,10 +155,11 @@ def read_rates(path: Path, model: FinalModel, split: str = "test") -> dict[str, 
 
 
 def show_prevalence(reader: Reader, rates: dict[str, dict[str, Rate]]) -> str:
-    """A table: what the call is worth at this operating point, by the share of ill children."""
-    if reader.point not in rates:
-        return f"<p>Sensitivity and specificity at {reader.point} {reader.threshold:.3f} are not in the results.</p>"
-    sensitivity, specificity = (rates[reader.point][metric] for metric in RATES)
+    """A table: the predictive values of the call at this operating point, by prevalence."""
+    point = reader.operating_point
+    if point not in rates:
+        return f"<p>Sensitivity and specificity at {point} {reader.threshold:.3f} are not in the results.</p>"
+    sensitivity, specificity = (rates[point][metric] for metric in RATES)
     pairs, rows = list(zip(sensitivity[:3], specificity[:3], strict=True)), ""
     for prevalence in sorted({*PREVALENCES, reader.prevalence}):
         worth = [predictive_values(one, other, prevalence) for one, other in pairs]
@@ -170,12 +171,12 @@ def show_prevalence(reader: Reader, rates: dict[str, dict[str, Rate]]) -> str:
         rows += f"<tr{chosen}><td>{100 * prevalence:.0f} %</td>{cells}</tr>"
     words = ", ".join(
         f"{metric} {100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
-        for metric, rate in rates[reader.point].items()
+        for metric, rate in rates[point].items()
     )
-    head = "<tr><th>ill</th><th>PPV</th><th>from … to</th><th>NPV</th><th>from … to</th></tr>"
+    head = "<tr><th>prevalence</th><th>PPV</th><th>from … to</th><th>NPV</th><th>from … to</th></tr>"
     return (
-        f"<p>{reader.point.capitalize()}: {words}, measured on {sensitivity.n} test radiographs of one hospital. "
-        f"Elsewhere both may differ. Ranges take both intervals at their ends.</p>"
+        f"<p>{point.capitalize()}: {words}, measured on {sensitivity.n} test radiographs of one hospital. "
+        f"Both may differ elsewhere. Ranges take both intervals at their ends.</p>"
         f'<table class="rates">{head}{rows}</table>'
     )
 
@@ -184,13 +185,13 @@ def make_csv(answers: list[Answer], reader: Reader) -> bytes:
     """The table that `predict --csv` writes."""
     with tempfile.TemporaryDirectory() as folder:
         table = AnswerTable(Path(folder) / "answers.csv", describe_settings(reader), resume=False)
-        table.write(answers)
+        table.write(answer.row() for answer in answers)
         table.close()
         return table.path.read_bytes()
 
 
 def show_download(answers: list[Answer], reader: Reader) -> str:
-    """A link that carries the table within itself."""
+    """A link that contains the table."""
     content = base64.b64encode(make_csv(answers, reader)).decode()
     return f'<a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a>'
 

@@ -1,115 +1,152 @@
-"""A file -> an answer: the calibrated probability, the call, whether to refer the child instead, and warnings.
+"""A new radiograph -> an answer: probability, call, whether to refer the child, warnings, heatmap. No TensorFlow.
 
-`Reader.read` is the door for one radiograph with its pictures (a page, a notebook), `Reader.stream` for many.
+    answer = Reader().read("film.png")
+    answer.probability, answer.call, answer.refer, answer.warnings
+    answer.overlay().save("overlay.png")
+
+`Reader.read` takes one radiograph, `Reader.stream` any number of files.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..config import CLASS_NAMES, PneumoniaError
-from ..data.dicom import explain_header
+from ..data.dicom import explain_header, is_dataset
 from ..data.radiograph import Decoded, decode, read_bytes
-from ..evaluation.probability import rebase
+from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
 from .final_model import OUTPUTS, FinalModel
-from .heatmap import compute_occlusion, draw_overlay, scale_evidence
+from .heatmap import draw_overlay, scale_evidence
 
-BLANK = 4.0  # standard deviation in gray levels, below which there is nothing to be seen
+if TYPE_CHECKING:
+    from PIL import Image
+    from pydicom import Dataset
+
+    Source = str | os.PathLike | bytes | np.ndarray | Dataset
+
+BLANK = 4.0  # standard deviation in gray levels, below which there is nothing to see
 ATYPICAL = "does not look like a child's chest radiograph"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
-    """What is said about one file; of one that cannot be read, only `error`."""
+    """What the model says about one radiograph; about one that cannot be read, only `error`."""
 
-    path: str
-    probability: float | None = None  # of PNEUMONIA, at the prevalence asked for
-    call: str | None = None  # NORMAL or PNEUMONIA, at the operating point
+    path: str  # or how the caller named it
+    probability: float | None = None  # of PNEUMONIA, at the prevalence of the reader
+    call: str | None = None  # NORMAL or PNEUMONIA, at the operating point of the reader
     refer: bool | None = None  # too close to call, or not what the model is made for: leave it to a radiologist
     warnings: tuple[str, ...] = ()
     atypicality: float | None = None  # 1 is usual
-    heatmap: str | None = None  # where it was written to
     error: str | None = None
+    _open: Callable[[], Decoded] | None = field(default=None, compare=False)  # decodes the film at its resolution
+    _evidence: np.ndarray | None = field(default=None, compare=False)  # float32, at the resolution of the model
+    _evidence_scale: float = field(default=1, compare=False)  # the evidence, a part of the logit, of heatmap 1
 
+    @cached_property
+    def image(self) -> np.ndarray:
+        """The radiograph as it was read: uint8 (h, w) at its own resolution, 0 = black. Raises: PneumoniaError."""
+        if self._open is None:
+            raise PneumoniaError(self.error or f"{self.path}: the radiograph was not kept with its answer")
+        return self._open().pixels
 
-@dataclass(frozen=True)
-class Reading:
-    """An answer and its pictures, both (h, w) at the resolution of the file."""
+    @cached_property
+    def heatmap(self) -> np.ndarray:
+        """Grad-CAM at the resolution of the radiograph: float32 (h, w) in 0-1, where 1 is strong evidence on a scale
+        that is the same for all radiographs. Raises: PneumoniaError as `image`."""
+        height, width = self.image.shape
+        return scale_evidence(self._evidence, self._evidence_scale, width, height)
 
-    answer: Answer
-    image: np.ndarray  # uint8, 0 = black
-    heatmap: np.ndarray  # float32 in 0-1: Grad-CAM
-    evidence_scale: float  # the evidence, as a part of the logit, that heatmap 1 stands for
+    def overlay(self) -> Image.Image:
+        """The heatmap over the radiograph, and a colour bar; RGB. Raises: PneumoniaError as `image`."""
+        return draw_overlay(self.image, self.heatmap, self._evidence_scale)
 
-    def overlay(self):
-        """A Pillow image: the heatmap over the radiograph, and a colour bar."""
-        return draw_overlay(self.image, self.heatmap, self.evidence_scale)
+    def row(self) -> dict[str, object]:
+        """What can be written down: the answer without its pictures. `Answer(**row)` gives it back."""
+        names = ("path", "probability", "call", "refer", "warnings", "atypicality", "error")
+        return {name: getattr(self, name) for name in names}
 
-
-class Loaded(NamedTuple):
-    """A file on its way to the model; `decoded` is None where it cannot be read."""
-
-    path: str
-    decoded: Decoded | None
-    error: str | None = None
+    def __repr__(self) -> str:
+        if self.error:
+            return f"<Answer: {self.error}>"
+        refer = f"; refer: {'; '.join(self.warnings) or 'too close to call'}" if self.refer else ""
+        return f"<Answer {self.path}: {self.call}, probability {self.probability:.3f}{refer}>"
 
 
 class Reader:
     """The final model, at one operating point and prevalence."""
 
-    def __init__(self, model: FinalModel, point: str = "balanced", prevalence: float | None = None):
-        """Args: prevalence: the share of ill children among those imaged; None leaves that of the calibration, a half.
+    def __init__(
+        self, operating_point: str = "balanced", prevalence: float | None = None, model: FinalModel | None = None
+    ):
+        """Load the model in models/, unless one is given.
 
-        It moves probabilities and thresholds alike, and so leaves every call as it is: sensitivity and specificity
-        belong to the operating point.
-        Raises: PneumoniaError for an unknown operating point, or a prevalence not between 0 and 1.
+        Args:
+            operating_point: "screening" misses few children with pneumonia, "rule-in" treats few needlessly.
+            prevalence: the share of children with pneumonia among those imaged; None: that of the calibration, a half.
+                It moves probabilities and thresholds alike, and so leaves every call as it is: sensitivity and
+                specificity belong to the operating point.
+        Raises: PneumoniaError for an unknown operating point, a prevalence not between 0 and 1, or a damaged model.
         """
-        self.model, self.point, self.threshold = model, point, model.threshold(point)
-        self.reference = model.record.get("reference_prevalence", 0.5)
+        self.model = model or FinalModel()
+        self.operating_point, self.threshold = operating_point, self.model.threshold(operating_point)
+        self.reference = self.model.record.get("reference_prevalence", REFERENCE_PREVALENCE)
         self.prevalence = self.reference if prevalence is None else prevalence
-        rebase(0.5, self.prevalence)
+        self.rebase(0.5)  # refuses an impossible prevalence
+
+    def __repr__(self) -> str:
+        return f"<Reader {self.model.name}, {self.operating_point}, prevalence {self.prevalence:g}>"
 
     @property
     def referral(self) -> tuple[float, float]:
-        """Calibrated probabilities from ... to are too close to call; the threshold is one of them."""
+        """The band of calibrated probabilities that are too close to call; the threshold lies in it."""
         low, high = self.model.record["referral"]
         return min(low, self.threshold), max(high, self.threshold)
 
     def rebase(self, probability: float) -> float:
         """A calibrated probability, or a threshold, at the prevalence of this reader; six decimals."""
-        return round(rebase(probability, self.prevalence, self.reference), 6)
+        return round(float(rebase(probability, self.prevalence, self.reference)), 6)
 
-    def read(self, source: Path | bytes, name: str | None = None) -> Reading:
-        """Answer one file, given by its path or its bytes, with its pictures. Raises: PneumoniaError naming it."""
-        content = source if isinstance(source, bytes) else read_bytes(source)
-        name = name or ("upload" if isinstance(source, bytes) else str(source))
-        whole, small = decode(content, name), decode(content, name, self.model.size)
-        scores = self.model.score(small.pixels[None], OUTPUTS)
-        answer = self._answer(Loaded(name, small), *(scores[key][0] for key in ("probability", "atypicality")))
-        full = self.model.record["evidence_scale"]
-        heat = scale_evidence(scores["evidence"][0], full, *whole.pixels.shape[::-1])
-        return Reading(answer, whole.pixels, heat, full)
+    def read(self, source: Source, name: str | None = None) -> Answer:
+        """Answer one radiograph.
 
-    def occlude(self, content: bytes, name: str = "upload") -> np.ndarray:
-        """A second opinion on the heatmap, which no gradient has a part in: float32 (size, size), mean fall in
-        probability where a square of a quarter of the side hides the place."""
-        pixels = decode(content, name, self.model.size).pixels
-        predict = lambda images: self.model.score(images)["probability"]  # noqa: E731
-        return compute_occlusion(predict, pixels, self.model.size // 4, self.model.size // 8)
-
-    def stream(self, paths: Iterable[Path], batch_size: int, workers: int) -> Iterator[Answer]:
-        """An answer for every path, in order; files that cannot be read get one with `error`.
-
-        `workers` threads decode ahead of the model, by two batches at most: memory does not grow with the list.
+        Args:
+            source: the path or the bytes of a file (JPEG, PNG, TIFF, BMP, WebP, GIF, DICOM); an array (h, w), or
+                (h, w, 3 or 4) in RGB or RGBA, of uint8, uint16 or float; or a pydicom Dataset. Arrays and data sets
+                follow the rules of files: 12 and 16 bits are scaled by their depth, floats up to 1 are shares of
+                white, DICOM is rescaled and windowed.
+            name: what `path` and errors call it, unless it is a path.
+        Raises: PneumoniaError naming it when it cannot be read; TypeError for any other kind of source.
         """
-        pool, pending = ThreadPoolExecutor(workers), deque()
+        if isinstance(source, str | os.PathLike):
+            name, source = name or str(source), read_bytes(Path(source))
+        elif isinstance(source, np.ndarray):
+            name, source = name or "array", source.copy()  # the heatmap may be asked for after it has changed
+        elif isinstance(source, bytes):
+            name = name or "bytes"
+        elif is_dataset(source):
+            name = name or "DICOM data set"
+        else:
+            raise TypeError(f"cannot read {type(source).__name__}: give a path, bytes, an array or a pydicom Dataset")
+        small = decode(source, name, self.model.size)
+        return self._answer_batch([(name, small, partial(decode, source, name))])[0]
+
+    def stream(self, paths: Iterable[Path], batch_size: int = 32, workers: int | None = None) -> Iterator[Answer]:
+        """An answer for every file, in order; those that cannot be read get one with `error`.
+
+        `workers` threads (default: the cores) decode ahead of the model, by two batches at most: memory does not grow
+        with the list. The pictures of an answer are read from its file again when they are asked for.
+        """
+        pool, pending = ThreadPoolExecutor(workers or os.cpu_count()), deque()
         try:
             for path in paths:
                 pending.append(pool.submit(self._load, path))
@@ -118,40 +155,47 @@ class Reader:
             while pending:
                 some = min(batch_size, len(pending))
                 yield from self._answer_batch([pending.popleft().result() for _ in range(some)])
-        finally:  # also when the reader of the answers stops early
+        finally:  # also when whoever takes the answers stops early
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, path: Path) -> Loaded:
+    def _load(self, path: Path) -> tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]:
         try:
-            return Loaded(str(path), decode(read_bytes(path), str(path), self.model.size))
+            found = decode(read_bytes(path), str(path), self.model.size)
         except PneumoniaError as error:
-            return Loaded(str(path), None, str(error))
+            found = error
+        return str(path), found, lambda: decode(read_bytes(path), str(path))
 
-    def _answer_batch(self, batch: list[Loaded]) -> Iterator[Answer]:
-        readable = [one for one in batch if one.decoded is not None]
-        scores = iter(())
-        if readable:
-            given = self.model.score(np.stack([one.decoded.pixels for one in readable]), ("probability", "atypicality"))
-            scores = zip(given["probability"], given["atypicality"], strict=True)
-        for one in batch:
-            yield Answer(one.path, error=one.error) if one.decoded is None else self._answer(one, *next(scores))
+    def _answer_batch(self, batch: list[tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]]) -> list[Answer]:
+        """Answers for (name, what was decoded or why it could not be, how to decode at full resolution)."""
+        readable = [found.pixels for _, found, _ in batch if isinstance(found, Decoded)]
+        scores = self.model.score(np.stack(readable), OUTPUTS) if readable else dict.fromkeys(OUTPUTS, ())
+        scored = zip(*(scores[name] for name in OUTPUTS), strict=True)
+        return [
+            self._answer(name, found, open_film, *next(scored))
+            if isinstance(found, Decoded)
+            else Answer(name, error=str(found))
+            for name, found, open_film in batch
+        ]
 
-    def _answer(self, one: Loaded, probability: float, atypicality: float) -> Answer:
+    def _answer(self, name, decoded, open_film, probability, evidence, atypicality) -> Answer:
         low, high = self.referral
-        found = warn(one.decoded, float(atypicality), self.model)
-        probability = float(probability)
+        probability, atypicality = float(probability), float(atypicality)
+        warnings = find_warnings(decoded, atypicality, self.model)
         return Answer(
-            path=one.path,
+            path=name,
             probability=self.rebase(probability),
             call=CLASS_NAMES[int(probability >= self.threshold)],
-            refer=low <= probability < high or bool(found),
-            warnings=tuple(found),
-            atypicality=round(float(atypicality), 4),
+            refer=low <= probability < high or bool(warnings),
+            warnings=tuple(warnings),
+            atypicality=round(atypicality, 4),
+            _open=open_film,
+            _evidence=evidence,
+            _evidence_scale=self.model.record["evidence_scale"],
         )
 
 
-def warn(decoded: Decoded, atypicality: float, model: FinalModel) -> list[str]:
-    """Why the model may not be allowed to answer, one short phrase each; empty when nothing speaks against it."""
+def find_warnings(decoded: Decoded, atypicality: float, model: FinalModel) -> list[str]:
+    """Why the model may not be made for this radiograph, one short phrase each."""
     found = explain_header(decoded.header) if decoded.header else []
     if min(decoded.width, decoded.height) < model.size:
         found.append(f"smaller than {model.size} pixels")

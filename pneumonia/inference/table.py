@@ -1,4 +1,4 @@
-"""answers.csv: written as a stream, and continued after a kill without a row too many or too few."""
+"""answers.csv: written as a stream, and resumed after an interruption without a row too many or too few."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..config import PneumoniaError
-from .reader import Answer, Reader
+from .reader import Reader
 
-# The same in every row of a file; threshold and band of referral are at its prevalence, as the probabilities are.
+# The same in every row of a file; threshold and referral band are at its prevalence, as the probabilities are.
 SETTINGS = ("operating_point", "threshold", "refer_from", "refer_to", "prevalence", "model", "model_hash")
+# Of `Answer.row`, and where the overlay was written to; empty for a file that could not be read, but for `error`.
 COLUMNS = ("path", "probability", "call", "refer", "warnings", "atypicality", "heatmap", "error", *SETTINGS)
 
-FAILED, ANSWERED, WITH_HEATMAP = 1, 2, 3  # what a row is worth
+FAILED, ANSWERED, WITH_HEATMAP = 1, 2, 3  # how complete a row is
 
 
 def describe_settings(reader: Reader) -> dict[str, str | float]:
-    """What every answer hangs on besides its file."""
+    """What every answer depends on besides its file."""
     low, high = reader.referral
     return {
-        "operating_point": reader.point,
+        "operating_point": reader.operating_point,
         "threshold": reader.rebase(reader.threshold),
         "refer_from": reader.rebase(low),
         "refer_to": reader.rebase(high),
@@ -43,13 +44,13 @@ HEADER = _encode([COLUMNS])
 
 
 class AnswerTable:
-    """An open CSV file. Rows are written whole and in order; text is UTF-8, odd bytes of file names are kept."""
+    """An open CSV file. Rows are written whole and in order, in UTF-8; odd bytes of file names are kept."""
 
     def __init__(self, path: Path, settings: dict, resume: bool, heatmaps: bool = False):
         """Begin a new file, or with `resume` continue one that the same model and settings began.
 
-        What could not be read then is tried again, and so is what has no heatmap where `heatmaps` are asked for. An old
-        row stays until there is a better one.
+        Files that could not be read are tried again, and so are those without a heatmap where `heatmaps` are wanted. An
+        old row stays until there is a more complete one. `done` holds the paths that need no answer.
         Raises: PneumoniaError when there is a file and `resume` is off, when it was made with other settings, or when
         it cannot be written.
         """
@@ -67,7 +68,7 @@ class AnswerTable:
             raise self._unwritable(error) from error
 
     def _continue(self) -> None:
-        """Check that the file is one of ours; what a kill left of its last row goes."""
+        """Check that the file is one of ours; remove what an interruption left of its last row."""
         with self.path.open("rb") as file:
             head = file.read(len(HEADER))
         if not HEADER.startswith(head):
@@ -77,14 +78,14 @@ class AnswerTable:
             if any(row[key] != str(self.settings[key]) for row in self._rows() for key in SETTINGS):
                 raise PneumoniaError(f"{self.path}: begun with another model or settings; choose another name")
             self.resumed = True
-            self.done = {path for path, (worth, _) in self._keep_best().items() if worth >= self.wanted}
+            self.done = {path for path, (found, _) in self._keep_best().items() if found >= self.wanted}
 
     def _rows(self) -> Iterator[dict[str, str]]:
         with self.path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield from csv.DictReader(file)
 
     def _keep_best(self) -> dict[str, tuple[int, int]]:
-        """Leave the best row of every path, of equals the last. Returns: path -> what it is worth, and where it is."""
+        """Keep the most complete row of every path, of equals the last. Returns: path -> (how complete, row number)."""
         best: dict[str, tuple[int, int]] = {}
         for number, row in enumerate(self._rows()):
             best[row["path"]] = max(best.get(row["path"], (0, 0)), (_rate(row), number))
@@ -100,25 +101,23 @@ class AnswerTable:
             partial.unlink(missing_ok=True)
         return best
 
-    def write(self, answers: Iterable[Answer]) -> None:
-        """Append rows. Raises: PneumoniaError when the disk is full; --resume then goes on behind the last row."""
-        rows = [[_to_text(self._value(answer, column)) for column in COLUMNS] for answer in answers]
-        remaining = memoryview(_encode(rows))
+    def write(self, rows: Iterable[dict]) -> None:
+        """Append rows (`Answer.row`, and `heatmap` where there is one). Raises: PneumoniaError when the disk is full;
+        --resume then continues after the last whole row."""
+        lines = [[_to_text((row | self.settings).get(column)) for column in COLUMNS] for row in rows]
+        remaining = memoryview(_encode(lines))
         try:
-            while remaining:  # a write without a buffer may take less than it is given
+            while remaining:  # an unbuffered write may take only a part
                 remaining = remaining[self.file.write(remaining) :]
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def _value(self, answer: Answer, column: str) -> object:
-        return self.settings[column] if column in SETTINGS else getattr(answer, column)
 
     def _unwritable(self, error: OSError) -> PneumoniaError:
         remedy = name_remedy(error, then=", then run with --resume")
         return PneumoniaError(f"{self.path}: cannot be written ({error.strerror or error}); {remedy}")
 
     def close(self) -> None:
-        """What was tried again has one row in the end. A file without rows goes: it would only be in the way."""
+        """Leave one row for every path, and no file without rows."""
         self.file.close()
         try:
             if self.resumed:
@@ -130,14 +129,14 @@ class AnswerTable:
 
 
 def name_remedy(error: OSError, then: str = "") -> str:
-    """What helps against a place that cannot be written to; `then` follows where some of the work is done."""
+    """What to do about a place that cannot be written to; `then` is added where a part of the work is done."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"free the disk{then}"
     return "make that folder first" if error.errno == errno.ENOENT else "choose another place"
 
 
 def find_end(path: Path) -> int:
-    """Where the last whole row ends, in bytes: at a line break outside quotes (a file name may hold line breaks)."""
+    """Where the last whole row ends, in bytes: at a line break outside quotes (a file name may contain line breaks)."""
     end = position = quotes = 0
     with path.open("rb") as file:
         for line in file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import nbformat
@@ -30,7 +29,6 @@ def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
     target = source if not run.is_simulated else run.home / source.name
     partial = run.cache / f"partial-{source.name}"
     partial.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     try:
         papermill.execute_notebook(
             str(source),

@@ -132,6 +132,6 @@ STUDIES = {
         Question("three_class", "three-class", "Can a network distinguish bacterial from viral pneumonia?"),
         # measured from outside
         Question("bench", "python -m bench", "How fast are reading and training, beside the usual ways?"),
-        Question("predict_bench", "python bench/predict.py", "How fast are new radiographs read?"),
+        Question("predict_bench", "python -m bench --only predict", "How fast are new radiographs read?"),
     )
 }

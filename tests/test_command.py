@@ -1,4 +1,4 @@
-"""`python -m pneumonia predict` as a user meets it: what it prints and writes, how it ends, what it survives."""
+"""`pneumonia predict`: what it prints and writes, its exit statuses, and how it resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PIL import Image
 from pneumonia import __main__ as cli
 from pneumonia.config import ROOT
 from pneumonia.data.simulate import simulate_radiograph
-from pneumonia.inference import command as predict_command
+from pneumonia.inference import reader
 from pneumonia.inference.command import name_heatmap, printable
 from pneumonia.inference.final_model import RECORD, FinalModel
 
@@ -117,7 +117,7 @@ def test_prevalence_moves_probability_and_threshold_together(folder, capsys):
             within = answer["refer_from"] <= answer["probability"] < answer["refer_to"]
             assert answer["refer"] == within or answer["warnings"]
     assert predict(folder, "--prevalence", 0.05) == 0
-    assert "where 5 % are ill: PNEUMONIA from 0.050" in capsys.readouterr().out
+    assert "prevalence 5 %: PNEUMONIA from 0.050" in capsys.readouterr().out
 
 
 def test_missing_library_is_one_line(folder, monkeypatch, capsys):
@@ -126,16 +126,14 @@ def test_missing_library_is_one_line(folder, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "pneumonia.inference.command")
     assert predict(folder) == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "tqdm" in err and "requirements-predict.txt" in err
+    assert err.count("\n") == 1 and "tqdm" in err and "`pip install -e .`" in err
 
 
 def test_list_on_standard_input_and_leading_dash(folder):
     ended = run("--json", "-", input=f"{folder}/a b.png\n{folder}/nowhere.png\n")
     assert ended.returncode == 1 and ended.stdout.count("\n") == 2 and ended.stderr.count("\n") == 1
-    code = "import sys; from pneumonia.__main__ import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "predict", "--json", "--", "-dash.png"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    command = [*COMMAND, "--json", "--", "-dash.png"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert ended.returncode == 0 and json.loads(ended.stdout)["path"] == "-dash.png"
 
 
@@ -186,7 +184,7 @@ def many(tmp_path_factory) -> Path:
 
 
 def heed_interrupts() -> None:
-    """Where the tests run in the background of a script, its shell has told all of them to ignore Ctrl-C."""
+    """In the background of a script, its shell makes all of them ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -199,7 +197,7 @@ def wait_for_rows(path: Path, count: int, process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_interrupted_and_resumed(many, tmp_path, number, status):
-    """The list comes through a pipe that stays open, so that no machine is too slow to interrupt it half-way."""
+    """The list comes through a pipe that stays open, so that it can be interrupted half-way on any machine."""
     table = tmp_path / "x.csv"
     command = [*COMMAND, "-", "--csv", str(table), "--batch-size", "2"]
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -269,7 +267,7 @@ def test_broken_model_is_one_line(folder, tmp_path, monkeypatch, capsys, problem
         part.unlink()
     else:
         part.write_bytes(content[:-9] if problem == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
-    monkeypatch.setattr(predict_command, "FinalModel", lambda: FinalModel(tmp_path))
+    monkeypatch.setattr(reader, "FinalModel", lambda: FinalModel(tmp_path))
     assert predict(folder) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and part.name in err and "pneumonia export" in err

@@ -1,4 +1,4 @@
-"""answers.csv: wherever a kill cuts it off, --resume leaves every row once."""
+"""answers.csv: wherever an interruption cuts it off, --resume leaves every row once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from pneumonia.config import PneumoniaError
 from pneumonia.inference.reader import Answer
 from pneumonia.inference.table import COLUMNS, SETTINGS, AnswerTable, find_end
 
-TOLD = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "net 1.0", "abc"), strict=True))
+SETTINGS_USED = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "net 1.0", "abc"), strict=True))
 PATHS = ['a,"b"', "line\nbreak\n", '"', "plain.jpeg", "é 🫁", "\udcff.png", "x\r\ny", " "]
 
 
-def answer(path: str) -> Answer:
-    if path == "plain.jpeg":
-        return Answer(path, error=f'{path}: "damaged"\n, badly')
-    return Answer(path, 0.25, "NORMAL", False, ("blank", "lateral view"), 1.5)
+def make_row(path: str, heatmap: str | None = None, **fields) -> dict:
+    """A row for `path`; plain.jpeg cannot be read, unless `fields` say otherwise."""
+    if path == "plain.jpeg" and not fields:
+        return Answer(path, error=f'{path}: "damaged"\n, badly').row()
+    fields = fields or {"probability": 0.25, "call": "NORMAL", "refer": False, "warnings": ("blank", "lateral view")}
+    return Answer(path, **fields).row() | {"heatmap": heatmap}
 
 
 def read_rows(path):
@@ -30,9 +32,9 @@ def read_rows(path):
 
 
 def write_all(path, resume):
-    table = AnswerTable(path, TOLD, resume)
+    table = AnswerTable(path, SETTINGS_USED, resume)
     for name in (name for name in PATHS if name not in table.done):
-        table.write([answer(name)])
+        table.write([make_row(name)])
     table.close()
 
 
@@ -63,9 +65,9 @@ def test_cut_anywhere_and_continued(tmp_path_factory, cut):
 def test_what_failed_is_tried_again_and_what_was_answered_is_not(tmp_path):
     path = tmp_path / "x.csv"
     write_all(path, resume=False)
-    table = AnswerTable(path, TOLD, resume=True)
+    table = AnswerTable(path, SETTINGS_USED, resume=True)
     assert table.done == set(PATHS) - {"plain.jpeg"}
-    table.write([Answer("plain.jpeg", 0.5, "PNEUMONIA", False)])
+    table.write([make_row("plain.jpeg", probability=0.5, call="PNEUMONIA", refer=False)])
     table.close()
     assert [row["path"] for row in read_rows(path)][-1] == "plain.jpeg" and len(read_rows(path)) == len(PATHS)
     assert not any(row["error"] for row in read_rows(path))
@@ -73,25 +75,25 @@ def test_what_failed_is_tried_again_and_what_was_answered_is_not(tmp_path):
 
 def test_rows_without_the_heatmap_that_is_asked_for_are_made_again(tmp_path):
     path = tmp_path / "x.csv"
-    table = AnswerTable(path, TOLD, resume=False)
-    table.write([Answer("a", 0.5, "NORMAL", False, heatmap="maps/a.png"), Answer("b", 0.5, "NORMAL", False)])
+    table = AnswerTable(path, SETTINGS_USED, resume=False)
+    table.write([make_row("a", "maps/a.png"), make_row("b")])
     table.close()
-    table = AnswerTable(path, TOLD, resume=True, heatmaps=True)
+    table = AnswerTable(path, SETTINGS_USED, resume=True, heatmaps=True)
     assert table.done == {"a"}
-    table.close()  # a kill before anything is made again, or nothing to be made: no answer is lost
+    table.close()  # interrupted before anything is made again: no answer is lost
     assert [row["path"] for row in read_rows(path)] == ["a", "b"]
 
 
 def test_old_row_stays_until_there_is_a_better_one(tmp_path):
     path = tmp_path / "x.csv"
-    table = AnswerTable(path, TOLD, resume=False)
-    table.write([Answer("a", 0.5, "NORMAL", False), Answer("b", error="b: gone"), Answer("c", 0.5, "NORMAL", False)])
+    table = AnswerTable(path, SETTINGS_USED, resume=False)
+    table.write([make_row("a"), make_row("b", error="b: gone"), make_row("c")])
     table.close()
-    table = AnswerTable(path, TOLD, resume=True, heatmaps=True)
-    table.write([Answer("a", error="a: gone"), Answer("b", error="b: still gone")])
-    table.write([Answer("c", 0.5, "NORMAL", False, heatmap="c.png")])
+    table = AnswerTable(path, SETTINGS_USED, resume=True, heatmaps=True)
+    table.write([make_row("a", error="a: gone"), make_row("b", error="b: still gone")])
+    table.write([make_row("c", "c.png")])
     table.file.close()  # as a kill would
-    AnswerTable(path, TOLD, resume=True, heatmaps=True).close()
+    AnswerTable(path, SETTINGS_USED, resume=True, heatmaps=True).close()
     assert [(row["path"], row["error"], row["heatmap"]) for row in read_rows(path)] == [
         ("a", "", ""),
         ("b", "b: still gone", ""),
@@ -100,15 +102,15 @@ def test_old_row_stays_until_there_is_a_better_one(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["mine", "mine, without an end", "path,probability\nmine"])
-def test_strangers_file_is_not_touched(tmp_path, content):
+def test_file_of_another_program_is_not_touched(tmp_path, content):
     (tmp_path / "x.csv").write_text(content)
     with pytest.raises(PneumoniaError, match="not a file of answers"):
-        AnswerTable(tmp_path / "x.csv", TOLD, resume=True)
+        AnswerTable(tmp_path / "x.csv", SETTINGS_USED, resume=True)
     assert (tmp_path / "x.csv").read_text() == content
 
 
 def test_nothing_answered_leaves_no_file(tmp_path):
-    AnswerTable(tmp_path / "x.csv", TOLD, resume=False).close()
+    AnswerTable(tmp_path / "x.csv", SETTINGS_USED, resume=False).close()
     assert not (tmp_path / "x.csv").exists()
 
 
@@ -126,7 +128,7 @@ def test_every_cut_ends_at_a_row(tmp_path):
 def test_existing_file_is_not_overwritten(tmp_path):
     (tmp_path / "x.csv").write_text("precious\n")
     with pytest.raises(PneumoniaError, match="--resume"):
-        AnswerTable(tmp_path / "x.csv", TOLD, resume=False)
+        AnswerTable(tmp_path / "x.csv", SETTINGS_USED, resume=False)
     assert (tmp_path / "x.csv").read_text() == "precious\n"
 
 
@@ -134,24 +136,24 @@ def test_existing_file_is_not_overwritten(tmp_path):
 def test_other_settings_are_not_mixed_in(tmp_path, key):
     write_all(tmp_path / "x.csv", resume=False)
     with pytest.raises(PneumoniaError, match="another model or settings"):
-        AnswerTable(tmp_path / "x.csv", TOLD | {key: "other"}, resume=True)
+        AnswerTable(tmp_path / "x.csv", SETTINGS_USED | {key: "other"}, resume=True)
 
 
 def test_another_table_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(PneumoniaError, match="not a file of answers"):
-        AnswerTable(tmp_path / "x.csv", TOLD, resume=True)
+        AnswerTable(tmp_path / "x.csv", SETTINGS_USED, resume=True)
 
 
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(PneumoniaError, match="cannot be written.*make that folder first$"):
-        AnswerTable(tmp_path / "no" / "x.csv", TOLD, resume=False)
+        AnswerTable(tmp_path / "no" / "x.csv", SETTINGS_USED, resume=False)
 
 
 def test_full_disk_takes_part_of_a_row_and_resume_mends_it(tmp_path):
     path = tmp_path / "x.csv"
-    table = AnswerTable(path, TOLD, resume=False)
-    table.write([answer(PATHS[0])])
+    table = AnswerTable(path, SETTINGS_USED, resume=False)
+    table.write([make_row(PATHS[0])])
 
     class Full:
         """Takes ten more bytes, then says that the disk is full."""
@@ -163,7 +165,7 @@ def test_full_disk_takes_part_of_a_row_and_resume_mends_it(tmp_path):
 
     real, table.file, before = table.file, Full(), path.stat().st_size
     with pytest.raises(PneumoniaError, match="No space left.*--resume"):
-        table.write([answer(PATHS[1])])
+        table.write([make_row(PATHS[1])])
     real.close()
     write_all(path, resume=True)
     assert [row["path"] for row in read_rows(path)] == PATHS

@@ -37,12 +37,12 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def small(monkeypatch):
     """Blocks and parts so small that there are many."""
-    pytest.importorskip("ray.data", reason="needs Ray: pip install -r requirements-cluster.txt")
-    from pneumonia.inference import cluster as cluster_predict
+    pytest.importorskip("ray.data", reason="needs Ray: pip install -e .[cluster]")
+    from pneumonia.inference import cluster
 
-    monkeypatch.setattr(cluster_predict, "BLOCK_ROWS", 4)
-    monkeypatch.setattr(cluster_predict, "PART_ROWS", 4)
-    return cluster_predict
+    monkeypatch.setattr(cluster, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(cluster, "PART_ROWS", 4)
+    return cluster
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def test_options_that_do_not_go_together(folder, capsys, options):
     assert "--cluster and --out: go together" in capsys.readouterr().err
 
 
-def test_without_ray_the_remedy_is_told(folder, tmp_path, monkeypatch, capsys):
+def test_missing_ray_is_one_line(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ray_cluster, "ray", None)
     assert predict(folder, "--cluster", "auto", "--out", tmp_path / "out") == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "requirements-cluster.txt" in err
+    assert err.count("\n") == 1 and "pip install -e .[cluster]" in err
 
 
 def test_two_nodes_one_of_them_killed_give_what_one_process_gives(folder, tmp_path, nodes, small, monkeypatch):
@@ -118,8 +118,8 @@ def test_two_nodes_one_of_them_killed_give_what_one_process_gives(folder, tmp_pa
 def test_killed_and_resumed(folder, tmp_path, small, capsys):
     alone, out = read_alone(folder, tmp_path / "alone.csv"), tmp_path / "out"
     code = (
-        "import sys; from pneumonia import cluster_predict, __main__ as cli;"
-        "cluster_predict.BLOCK_ROWS = cluster_predict.PART_ROWS = 4; sys.exit(cli.main(sys.argv[1:]))"
+        "import sys; from pneumonia import __main__ as cli; from pneumonia.inference import cluster;"
+        "cluster.BLOCK_ROWS = cluster.PART_ROWS = 4; sys.exit(cli.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "predict", str(folder), "--cluster", "auto", "--out", str(out)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
