@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import roc_auc
@@ -15,11 +15,6 @@ from pneumonia.models.weights import load_trained
 from pneumonia.studies.ablation import score_test
 from pneumonia.studies.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
 from pneumonia.transforms.stress_copies import ALL_TWINS
-
-
-@pytest.fixture(scope="module")
-def trained(clean_tree, tmp_path_factory):
-    return train_once(clean_tree, tmp_path_factory.getbasetemp() / "tiny")
 
 
 @pytest.fixture(scope="module")

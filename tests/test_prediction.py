@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
@@ -21,11 +21,6 @@ from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
 from pneumonia.transforms.stress_copies import build_twins
 
 TWIN_SPLITS = {f"validation_{name}" for name in TWINS}
-
-
-@pytest.fixture(scope="module")
-def trained(clean_tree):
-    return train_once(clean_tree, clean_tree.parent / "trained")
 
 
 @pytest.fixture(scope="module")
