@@ -32,7 +32,7 @@ app: $(INSTALLED_APP)  ## a page in the browser that answers radiographs, on thi
 	$(PY) -m pneumonia.app $(ARGS)
 
 test: $(INSTALLED_DEV) $(INSTALLED_APP)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: $(INSTALLED)  ## measure speed side by side with the usual ways -> results/bench.csv, images/bench.png
 	$(PY) -m bench $(ARGS)
