@@ -164,4 +164,4 @@ def open_run(name: str = "auto", say: Callable[[str], None] = print) -> Run:
 def open_simulated() -> Run:
     """The run in build/simulated; its radiographs are drawn when they are not there yet."""
     run = simulated_run(None)
-    return simulated_run(write_simulated_tree(run.home / "chest_xray"))
+    return simulated_run(write_simulated_tree(run.home / "chest_xray", n_train=(60, 180), n_test=(36, 60)))
