@@ -1,22 +1,19 @@
-"""Radiographs to test on; no test needs network or real data.
+"""Fixtures; no test needs network or real data. All but `finished` belong to the session: read only, or copy.
 
-`clean_tree`: 58 simulated radiographs in the layout of the dataset (CLEAN_COUNTS), as write_simulated_tree made them
-(marker file included); several children have several radiographs; all of mode L and 96x96 pixels.
+clean_tree      58 simulated radiographs in the layout of the dataset (CLEAN_COUNTS), several of some children; 96 px
+simulated_tree  the same, and what goes wrong in practice: 66 files named like radiographs (ROWS), 62 usable (USABLE)
+chests          twelve simulated radiographs as one array, 64 px
+chest_xray_dir  the real radiographs, where CHEST_XRAY_DIR names them; otherwise the test is skipped
+trained         (run, catalog, records): the baselines and one network of two seeds, trained on clean_tree
+finished        (run, catalog): the trained run after all steps, in a home of the module's own
+processes       a multiprocessing context whose processes start with TensorFlow imported
 
-`simulated_tree`: the same 58 and what goes wrong in practice, without the marker file. The folder test/NORMAL is called
-test/normal (LOWER_CASE_FOLDER). 66 files are named like radiographs (ROWS):
-  58 clean ones,
-   4 readable ones of other modes (OTHER_MODES: path -> Pillow mode), in train, each a child of its own, 128x128 pixels,
+`simulated_tree` has no marker file, and its folder test/NORMAL is called test/normal (LOWER_CASE_FOLDER). It adds
+   4 readable files of other modes (OTHER_MODES: path -> Pillow mode), in train, each a child of its own, 128 px,
    3 that cannot be read (UNREADABLE: path -> what is wrong), in train,
-   1 exact copy (DUPLICATE of DUPLICATE_OF), same split and class, under another child's name.
-So 62 are usable (USABLE). Everything in CLUTTER is to be ignored without a row.
-
-`chests`: twelve simulated radiographs as one array, 64x64 pixels.
-
-`chest_xray_dir`: the real radiographs, where CHEST_XRAY_DIR names them; otherwise the test is skipped.
-
-The trees are shared by the session: read only, or copy. In a test file: `from conftest import ROWS`.
-Paths are relative to the tree, with forward slashes.
+   1 exact copy (DUPLICATE of DUPLICATE_OF), same split and class, under another child's name,
+   and CLUTTER, which is to be ignored without a row.
+In a test file: `from conftest import ROWS`. Paths are relative to the tree, with forward slashes.
 """
 
 from __future__ import annotations
@@ -26,19 +23,21 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: a thread each
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 
-import shutil  # noqa: E402  the environment comes before anything that might import Keras or Matplotlib
+import multiprocessing  # noqa: E402  the environment comes before anything that might import Keras or Matplotlib
+import shutil  # noqa: E402
+import time  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from pneumonia.data.simulate import (
-    MARKER,
-    simulate_radiograph,
-    write_simulated_tree,  # noqa: E402
-)
+from pneumonia.data.simulate import MARKER, simulate_radiograph, write_simulated_tree  # noqa: E402
 
 CLEAN_COUNTS = {
     ("train", "NORMAL"): 10,
@@ -119,6 +118,41 @@ def chest_xray_dir() -> Path:
     if not (folder / "train").is_dir():
         pytest.fail(f"CHEST_XRAY_DIR={value} holds no folder 'train': name the folder with train/val/test, or unset it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(clean_tree, tmp_path_factory):
+    """(run, catalog, records) of a training that nothing interrupted."""
+    from tiny import train_tiny
+
+    return train_tiny(clean_tree, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def finished_once(trained, tmp_path_factory):
+    from tiny import finish
+
+    return finish(trained, tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def finished(finished_once, tmp_path_factory):
+    """(run, catalog) after all steps: the trained models are linked, the results a copy that the module may add to."""
+    run, catalog = finished_once
+    home = tmp_path_factory.mktemp("home") / "finished"
+    shutil.copytree(run.home, home, symlinks=True)
+    return replace(run, home=home), catalog
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Forked from a server that has imported all it takes to train, so that a kill meets the training."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pneumonia.models.training"])
+    first = context.Process(target=time.sleep, args=(0,))  # waits for the imports
+    first.start()
+    first.join()
+    return context
 
 
 def _add_other_modes(tree: Path) -> None:

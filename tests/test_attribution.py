@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import roc_auc
@@ -22,11 +22,6 @@ from pneumonia.studies.attribution import (
     measure_swap,
 )
 from pneumonia.transforms.stress_copies import STRESS_COPIES
-
-
-@pytest.fixture(scope="module")
-def trained(clean_tree, tmp_path_factory):
-    return train_once(clean_tree, tmp_path_factory.getbasetemp() / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import CNN, tiny_run, train_once
+from tiny import CNN, tiny_run
 
 from pneumonia import ray_cluster
 from pneumonia.config import PneumoniaError, Run
@@ -56,8 +56,8 @@ def assert_close(run: Run, other: Run) -> None:
         assert losses[0] == pytest.approx(losses[1], abs=2 * TOLERANCE)  # they are rounded to as much
 
 
-def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tmp_path, nodes):
-    alone, catalog, _ = train_once(clean_tree, clean_tree.parent / "trained")
+def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tmp_path, nodes, trained):
+    alone, catalog, _ = trained
     run, lines = tiny_run(clean_tree, tmp_path, ("majority", CNN), SEEDS, balance_classes=True), []
 
     def say(line: str) -> None:
@@ -77,8 +77,8 @@ def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tm
     assert not list(run.cache.glob("checkpoint*"))
 
 
-def test_error_of_a_training_comes_back_as_the_same_line(clean_tree, tmp_path, nodes):
-    _, catalog, _ = train_once(clean_tree, clean_tree.parent / "trained")
+def test_error_of_a_training_comes_back_as_the_same_line(clean_tree, tmp_path, nodes, trained):
+    catalog = trained[1]
     run = tiny_run(clean_tree, tmp_path, ("basic_cnn",), learning_rate=1e30)
     with pytest.raises(PneumoniaError, match=r"^basic_cnn seed 0, epoch \d: the loss is not a number"):
         train_there(run, catalog, nodes, silent)

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
-from pneumonia import pipeline as steps
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import threshold_metrics
 from pneumonia.pipeline import make_study
@@ -98,19 +97,6 @@ def test_hidden_pixels_are_gray_and_the_others_as_they_were(chests):
 
 
 # --- measuring -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def finished(clean_tree, tmp_path_factory):
-    """A finished run of the tiny series, scored at 96 px, which is what its files have."""
-    trained, _, records = train_once(clean_tree, clean_tree.parent / "trained")
-    run = replace(trained, home=tmp_path_factory.mktemp("conditions"))
-    run.models_dir.symlink_to(trained.models_dir, target_is_directory=True)
-    catalog = steps.make_catalog(run)
-    steps.make_models(run, catalog, say=lambda line: None)
-    steps.make_predictions(run, catalog, records, why="the test of the conditions")
-    steps.make_metrics(run)
-    return run, catalog
 
 
 def test_radiographs_as_they_are_score_as_in_predictions(finished, monkeypatch):

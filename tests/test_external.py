@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia import __main__ as cli
-from pneumonia import pipeline as steps
 from pneumonia.config import CLASS_NAMES, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.results import read_table
@@ -41,19 +40,6 @@ LABELS = np.repeat([0, 1], [300, 300])
 LOGITS = RNG.normal(size=600) * 1.5 + 2.2 * (2 * LABELS - 1)
 HONEST = apply_shift(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.exp(-LOGITS))))
 PATIENTS = np.repeat(np.arange(300), 2).astype(str)
-
-
-@pytest.fixture(scope="module")
-def finished(clean_tree, tmp_path_factory):
-    """A finished run of the tiny series."""
-    trained, _, records = train_once(clean_tree, clean_tree.parent / "trained")
-    run = replace(trained, home=tmp_path_factory.mktemp("external"))
-    run.models_dir.symlink_to(trained.models_dir, target_is_directory=True)
-    catalog = steps.make_catalog(run)
-    steps.make_models(run, catalog, say=lambda line: None)
-    steps.make_predictions(run, catalog, records, why="the test of another site")
-    steps.make_metrics(run)
-    return run, catalog
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,12 +20,14 @@ from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_run
 
-from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.config import PneumoniaError, Run
 from pneumonia.data import pixels as pixels_module
 from pneumonia.data.catalog import audit_radiographs, build_catalog, select_used
 from pneumonia.data.generators import RadiographGenerator, build_generators, compute_class_weights
 from pneumonia.data.pixels import load_pixels, store_pixels
 from pneumonia.data.radiograph import read_radiograph
+from pneumonia.models.architectures import build_model
+from pneumonia.models.training import compile_model
 
 resource = None
 with suppress(ImportError):  # not on Windows
@@ -233,78 +236,52 @@ def test_without_radiographs_and_without_cache_the_remedy_is_told(run, catalog):
         load_pixels(replace(run, data=None), catalog, 16)
 
 
-KILLED_WHILE_DECODING = """
-import os, signal, sys
-from pathlib import Path
-import pandas as pd
-from pneumonia.data import pixels as cache
-from tiny import tiny_run
+def die_while_decoding(run: Run, catalog: pd.DataFrame) -> None:
+    """What the killed process does: it decodes, and ends half way through."""
+    decode, count = pixels_module.decode, [0]
 
-read, count = cache.decode, [0]
-def die_half_way(*arguments):
-    count[0] += 1
-    if count[0] > 30:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read(*arguments)
-cache.decode = die_half_way
-data, home = map(Path, sys.argv[1:])
-cache.load_pixels(tiny_run(data, home), pd.read_csv(home / "catalog.csv", keep_default_na=False), 16)
-"""
+    def die(*arguments):
+        count[0] += 1
+        if count[0] > 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(*arguments)
 
-
-def run_python(code: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    """A process of its own, which finds the modules of the tests beside it."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    options = {"cwd": ROOT / "tests", "env": os.environ | environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    pixels_module.decode = die
+    load_pixels(run, catalog, 16)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL")
-def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catalog):
-    run.home.mkdir(exist_ok=True)
-    catalog.to_csv(run.home / "catalog.csv", index=False)
-    killed = run_python(KILLED_WHILE_DECODING, run.data, run.home)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catalog, processes):
+    killed = processes.Process(target=die_while_decoding, args=(run, catalog))
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
     assert not list(run.cache.glob("pixels-*.npy"))
     pixels = load_pixels(run, catalog, 16)
     assert pixels.reshape(USABLE, -1).std(axis=1).min() > 0  # not one was left blank
     assert len(cache_files(run)) == 1  # and what the killed run left is gone
 
 
-BUILT_TWICE_AT_ONCE = """
-import sys, time
-from pathlib import Path
-import numpy as np, pandas as pd
-from pneumonia.data import pixels as cache
-from tiny import tiny_run
+def decode_slowly(run: Run, catalog: pd.DataFrame, seconds: float, both, results) -> None:
+    """Decode once `both` have begun, `seconds` a radiograph; send how many there are, and whether none is blank."""
+    decode = pixels_module.decode
 
-read = cache.decode
-def read_slowly(*arguments):
-    time.sleep(float(sys.argv[3]))
-    return read(*arguments)
-cache.decode = read_slowly
-run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]))
-catalog = pd.read_csv(run.home / "catalog.csv", keep_default_na=False)
-print("ready", flush=True)
-sys.stdin.readline()
-pixels = cache.load_pixels(run, catalog, 16)
-print(len(pixels), pixels.reshape(len(pixels), -1).std(axis=1).min() > 0)
-"""
+    def decode_after_a_while(*arguments):
+        time.sleep(seconds)
+        return decode(*arguments)
+
+    pixels_module.decode = decode_after_a_while
+    both.wait(60)
+    pixels = load_pixels(run, catalog, 16)
+    results.put((len(pixels), bool(pixels.reshape(len(pixels), -1).std(axis=1).min() > 0)))
 
 
-def test_two_processes_that_decode_at_once_both_get_every_radiograph(run, catalog):
-    """The slow one begins first and is overtaken; neither writes into what the other reads."""
-    run.home.mkdir(exist_ok=True)
-    catalog.to_csv(run.home / "catalog.csv", index=False)
-    command = [sys.executable, "-c", BUILT_TWICE_AT_ONCE, str(run.data), str(run.home)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT / "tests"}
-    processes = [subprocess.Popen([*command, delay], **pipes) for delay in ("0.05", "0.01")]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert [process.communicate(timeout=120)[0] for process in processes] == [f"{USABLE} True\n"] * 2
+def test_two_processes_that_decode_at_once_both_get_every_radiograph(run, catalog, processes):
+    """The slow one is overtaken; neither writes into what the other reads."""
+    both, results = processes.Barrier(2), processes.Queue()
+    for seconds in (0.05, 0.01):
+        processes.Process(target=decode_slowly, args=(run, catalog, seconds, both, results)).start()
+    assert [results.get(timeout=120) for _ in range(2)] == [(USABLE, True)] * 2
     assert len(cache_files(run)) == 1
 
 
@@ -337,32 +314,24 @@ def test_generators_of_a_model(run, catalog):
     assert generators["train_fit"].seed == 5
 
 
-ONE_STEP = """
-import sys
-from pathlib import Path
-import keras, numpy as np
-from pneumonia.data.catalog import build_catalog
-from pneumonia.data.generators import build_generators
-from pneumonia.models.architectures import build_model
-from pneumonia.models.training import compile_model
-from tiny import tiny_run
-
-run = tiny_run(Path(sys.argv[1]), Path(sys.argv[2]), ("basic_cnn_augmented",), batch_size=40, epochs=1)
-generators = build_generators(run, build_catalog(run), run.models[0])
-model = compile_model(build_model(run.models[0]), run.models[0], steps=1)
-before = [np.array(weights) for weights in model.get_weights()]
-history = model.fit(generators["train_fit"], validation_data=generators["validation"], epochs=2, verbose=0).history
-assert all(np.isfinite(history["loss"] + history["val_loss"]))
-assert any((old != new).any() for old, new in zip(before, model.get_weights()))
-assert model.predict(generators["test"], verbose=0).shape == (len(generators["test"].labels), 1)
-print(keras.backend.backend())
-"""
+def take_one_step(run: Run, backend: str) -> None:
+    assert keras.backend.backend() == backend
+    generators, config = build_generators(run, build_catalog(run), run.models[0]), run.models[0]
+    model = compile_model(build_model(config), config, steps=1)
+    before = [np.array(weights) for weights in model.get_weights()]
+    fitted = model.fit(generators["train_fit"], validation_data=generators["validation"], epochs=2, verbose=0)
+    assert all(np.isfinite(fitted.history["loss"] + fitted.history["val_loss"]))
+    assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+    assert model.predict(generators["test"], verbose=0).shape == (len(generators["test"].labels), 1)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_generators_and_networks_work_under_other_backends(clean_tree, tmp_path, backend):
+def test_generators_and_networks_work_under_other_backends(clean_tree, tmp_path, backend, monkeypatch):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}, which is not installed (the story itself runs on TensorFlow)")
-    finished = run_python(ONE_STEP, clean_tree, tmp_path, KERAS_BACKEND=backend)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.strip() == backend
+    run = tiny_run(clean_tree, tmp_path, ("basic_cnn_augmented",), batch_size=40, epochs=1)
+    monkeypatch.setenv("KERAS_BACKEND", backend)  # which a process that is not forked reads when it imports Keras
+    process = multiprocessing.get_context("spawn").Process(target=take_one_step, args=(run, backend))
+    process.start()
+    process.join(300)
+    assert process.exitcode == 0

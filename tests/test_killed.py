@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -36,17 +35,6 @@ def train(data: Path, home: Path, catalog: pd.DataFrame) -> None:
         train_all(run, catalog, say=lambda line: print(line, file=log, flush=True))
 
 
-@pytest.fixture(scope="module")
-def context():
-    """Processes that begin with everything imported, so that a kill meets the training and not its imports."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pneumonia.models.training", "tiny"])
-    first = context.Process(target=time.sleep, args=(0,))  # waits for the imports
-    first.start()
-    first.join()
-    return context
-
-
 def assert_same(run: Run, other: Run) -> None:
     """Bit for bit the same weights and losses of every member."""
     for seed in SEEDS:
@@ -58,20 +46,20 @@ def assert_same(run: Run, other: Run) -> None:
         assert losses[0] == losses[1]
 
 
-def test_killed_twenty_times_equals_left_in_peace(clean_tree, tmp_path, context):
+def test_killed_twenty_times_equals_left_in_peace(clean_tree, tmp_path, processes):
     homes = {name: tmp_path / name for name in ("peace", "killed")}
     for home in homes.values():
         home.mkdir()
     peace, killed = (tiny_run(clean_tree, home, (CNN,), SEEDS, balance_classes=True) for home in homes.values())
     catalog, moments = build_catalog(peace), np.random.default_rng(7)
     start = time.perf_counter()
-    process = context.Process(target=train, args=(clean_tree, homes["peace"], catalog))
+    process = processes.Process(target=train, args=(clean_tree, homes["peace"], catalog))
     process.start()
     process.join()
     assert process.exitcode == 0
     duration, kills = time.perf_counter() - start, 0
     while kills < KILLS:
-        process = context.Process(target=train, args=(clean_tree, homes["killed"], catalog))
+        process = processes.Process(target=train, args=(clean_tree, homes["killed"], catalog))
         process.start()
         process.join(moments.uniform(0, duration))
         process.kill()  # no harm to one that is done

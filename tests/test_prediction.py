@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
@@ -20,11 +20,6 @@ from pneumonia.series import real_run
 from pneumonia.transforms.stress_copies import STRESS_COPIES
 
 COPIES = {f"validation_{name}" for name in STRESS_COPIES}
-
-
-@pytest.fixture(scope="module")
-def trained(clean_tree):
-    return train_once(clean_tree, clean_tree.parent / "trained")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,8 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(find, "download", no_network)
     monkeypatch.setattr(find, "DEFAULT_DATA", tmp_path / "data" / "chest_xray")
     monkeypatch.setattr(series, "ROOT", tmp_path)
-    small = partial(write_simulated_tree, n_train=(2, 4), n_val=2, n_test=(1, 2), size=32)
-    monkeypatch.setattr(find, "write_simulated_tree", small)
+    small = {"n_train": (2, 4), "n_val": 2, "n_test": (1, 2), "size": 32}
+    monkeypatch.setattr(find, "write_simulated_tree", lambda target, **_: write_simulated_tree(target, **small))
     return tmp_path
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, train_once
+from tiny import CNN
 
 from pneumonia import pipeline as steps
 from pneumonia.config import KINDS, PneumoniaError
@@ -20,17 +20,10 @@ from pneumonia.studies.study import STUDIES
 
 
 @pytest.fixture(scope="module")
-def base(clean_tree, tmp_path_factory):
+def base(finished):
     """A finished run of the tiny series, its catalog, and the recipe of the studies in miniature."""
-    trained, _, records = train_once(clean_tree, clean_tree.parent / "trained")
-    run = replace(trained, home=tmp_path_factory.mktemp("studies"))
-    run.models_dir.symlink_to(trained.models_dir, target_is_directory=True)
-    catalog = steps.make_catalog(run)
-    steps.make_models(run, catalog, say=lambda line: None)
-    steps.make_predictions(run, catalog, records, why="the test of the studies")
-    steps.make_metrics(run)
-    tiny = replace(run.model(CNN), augmentations=("aspect", "flip"), epochs=1, seeds=())
-    return run, catalog, tiny
+    run, catalog = finished
+    return run, catalog, replace(run.model(CNN), augmentations=("aspect", "flip"), epochs=1, seeds=())
 
 
 def quiet(line: str) -> None:

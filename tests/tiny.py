@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from pneumonia.config import ModelConfig, Run
 from pneumonia.data.catalog import build_catalog
 from pneumonia.models.training import train_all
+from pneumonia.pipeline import make_catalog, make_metrics, make_models, make_predictions
 from pneumonia.series import simulated_run
 
 CNN = "basic_cnn_augmented"
@@ -30,13 +30,23 @@ def shrink(config: ModelConfig, **changes) -> ModelConfig:
     return replace(config, **{"image_size": 32, "epochs": 3, "batch_size": 16} | changes) if config.is_cnn else config
 
 
-@functools.cache
-def train_once(data: Path, home: Path) -> tuple[Run, pd.DataFrame, list[dict]]:
-    """The run that many tests look at and none may change: all baselines, and one network with two seeds."""
+def train_tiny(data: Path, home: Path) -> tuple[Run, pd.DataFrame, list[dict]]:
+    """(run, catalog, records) of the fixture `trained`: all baselines, and one network of two seeds."""
     names = ("majority", "metadata_logistic", "thumbnail_logistic", CNN)
     run = tiny_run(data, home, names, seeds=(0, 1), balance_classes=True)
     catalog = build_catalog(run)
     return run, catalog, train_all(run, catalog, say=lambda line: None)
+
+
+def finish(trained: tuple[Run, pd.DataFrame, list[dict]], home: Path) -> tuple[Run, pd.DataFrame]:
+    """(run, catalog) of the fixture `finished`: all steps that follow training, in another home."""
+    run = replace(trained[0], home=home)
+    run.models_dir.symlink_to(trained[0].models_dir, target_is_directory=True)
+    catalog = make_catalog(run)
+    records = make_models(run, catalog, say=lambda line: None)
+    make_predictions(run, catalog, records, why="the test of the steps")
+    make_metrics(run)
+    return run, catalog
 
 
 def write_tree(root: Path, paths: list[str], size: int = 24) -> Path:

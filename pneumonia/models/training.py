@@ -193,10 +193,11 @@ def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.
             schedule, weight_decay=config.weight_decay, use_ema=config.average_weights, ema_momentum=0.995
         ),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=["accuracy", keras.metrics.AUC(name="roc_auc")],
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="roc_auc")],
         # XLA halves the speed of these networks on CPU under TensorFlow; JAX knows no other way.
         jit_compile=keras.backend.backend() == "jax",
     )
+    model.optimizer.build(model.trainable_variables)  # a step that makes its variables itself is traced twice
     return model
 
 
@@ -245,8 +246,10 @@ class EpochRecorder(keras.callbacks.Callback):
         self.progress.report_epoch(self.config, self.seed, self.history)
 
     def seed_dropout(self, epoch: int) -> None:
-        """Let dropout hang on (seed, epoch) alone: .keras files do not keep the state of its generators."""
-        keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)  # under PyTorch dropout draws from the global state
+        """Let dropout depend on (seed, epoch) alone: .keras files do not keep the state of its generators."""
+        # PyTorch draws from the global state. TensorFlow does not, and would compile anew if it were set.
+        if keras.backend.backend() == "torch":
+            keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for index, state in enumerate(states):
             state.assign([1000 * (self.seed + 1) + index, epoch << 20])
