@@ -1,72 +1,120 @@
-""" """
+"""What a study is, and the list of them all.
+
+A study is one question about the models. It has one file in this folder, named after the table that it leaves in
+results/: how the table is made, what is said about it, how it is drawn. To add a study, write its file, add its line to
+STUDIES and test it; the command line, the figures, the pages and the tests find it there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
+if TYPE_CHECKING:  # the command line reads STUDIES where only what `predict` needs is installed
+    import matplotlib.figure
+    import pandas as pd
 
-from ..config import Run
-from ..data.catalog import hash_catalog
-from ..models.training import say_now
-from ..records import load_record
-from ..results import check_hashes, is_current, read_run_record, read_table, record_test_look, write_measured
-from .learning_curve import compute_learning_curve, curve_run
-from .masking import compute_masking
-from .pareto import compute_pareto, pareto_run
-from .robustness import compute_robustness
-from .three_class import compute_three_class, three_class_run
-
-MEASUREMENTS = {  # of the trained series: table -> (how it is made, why the test split is looked at)
-    "robustness": (compute_robustness, "robustness: the test split corrupted and resampled, models as they were"),
-    "masking": (compute_masking, "masking: the test split with parts painted over, models as they were"),
-}
+    from ..config import Run
+    from ..results import Results
 
 
-def make_measurement(run: Run, name: str, others: int = 99, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Make one of MEASUREMENTS, unless it is there for these very weights; each is one look at the test split.
+class Table(NamedTuple):
+    """A table for people, in docs and slides: the first column names the row; a cell in ** is bold."""
 
-    Args: others: at most this many seeds of every model but the final one; the table says how many there were.
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: images/<its key>.png."""
+
+    draw: Callable[[Results], matplotlib.figure.Figure]
+    alt: str  # what it shows, for those who cannot see it
+    needs_radiographs: bool = False  # or weights; then `report` leaves it as it is
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the file of a study defines as STUDY.
+
+    compute makes the table, from what depends on how it is made (see `pipeline.make_study`):
+    by `report` (predictions, final model, bootstrap draws), else (run, catalog). describe, draw and tabulate take the
+    Results, and are only called when the table of the study is there and up to date.
     """
-    record, catalog = read_run_record(run), read_table(run, "catalog")
-    check_hashes(run, record, catalog)
-    if is_current(run, record, name):
-        say(f"{name}.csv is of these weights already")
-        return read_table(run, name)
-    compute, why = MEASUREMENTS[name]
-    fewer = tuple(
-        config if config.name == record["final_model"] else replace(config, seeds=run.seeds_of(config)[:others])
-        for config in run.models
+
+    compute: Callable[..., pd.DataFrame] | None = None  # None: measured from outside, by bench/
+    describe: Callable[[Results], dict[str, str]] = lambda results: {}  # key -> a sentence or more
+    figures: dict[str, Figure] = field(default_factory=dict)  # file name without .png -> figure
+    tables: dict[str, Callable[[Results], Table]] = field(default_factory=dict)
+    looks_at_test: str = ""  # the reason given in test_looks.csv; "": it does not score the test split
+    networks: Callable[[Run], Run] | None = None  # the run of the networks that are trained for it, in build/
+
+
+@dataclass(frozen=True)
+class Question:
+    """A line of STUDIES: what a reader and the command line need to know before the file is imported."""
+
+    name: str  # of the file in this folder and of the table in results/
+    made_by: str  # a step of the command line, or a whole command
+    text: str  # ends with a question mark
+    option: str = ""  # what the step of its own takes: --seeds or --encoding-swap
+
+    def load(self) -> Study:
+        return import_module(f"{__package__}.{self.name}").STUDY
+
+    @property
+    def command(self) -> str:
+        """The command that makes the table."""
+        return self.made_by if self.made_by.startswith("python ") else f"python -m pneumonia {self.made_by}"
+
+    @property
+    def missing(self) -> str:
+        """What stands in place of a sentence when the table is not there."""
+        return f"Not measured in this run (`{self.command}`)."
+
+    def describe(self, results: Results) -> Mapping[str, str]:
+        """key -> sentences. Where the table is missing or out of date every key says how to make it."""
+        if self.name not in results.measured:
+            return defaultdict(lambda: self.missing)
+        return self.load().describe(results)
+
+    def tabulate(self, results: Results) -> dict[str, Table]:
+        """name -> table; of a single cell where it was not measured."""
+        tables = self.load().tables
+        if self.name not in results.measured:
+            return {name: Table([""], [[self.missing]]) for name in tables}
+        return {name: tabulate(results) for name, tabulate in tables.items()}
+
+
+STUDIES = {
+    line.name: line
+    for line in (
+        # from predictions.csv alone
+        Question("subgroups", "report", "Which children does each model miss?"),
+        Question("operating_points", "report", "Which threshold for which purpose, and when to ask a radiologist?"),
+        Question(
+            "per_1000", "report", "Of 1,000 children, how many would be missed or treated needlessly, and at what cost?"
+        ),
+        Question("decision_curve", "report", "For whom is the model better than treating every child, or none?"),
+        Question("published_comparisons", "report", "Is the final model more accurate than published ones?"),
+        Question("power", "report", "How many test radiographs would it take to tell 95 % from 96 % accuracy?"),
+        # measured on the trained series
+        Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
+        Question("robustness", "robustness", "What if another machine had taken the test radiographs?", "--seeds"),
+        Question("masking", "masking", "How well do the models do with parts of the radiograph hidden?", "--seeds"),
+        Question("outliers", "export", "Does the final model notice what is not a child's chest radiograph?"),
+        Question("heatmap_checks", "export", "Can the heatmaps be believed?"),
+        # with small networks of their own, whose weights stay in build/
+        Question("ablation", "ablation", "What does each augmentation of the recipe contribute?", "--encoding-swap"),
+        Question("learning_curve", "learning-curve", "Would more radiographs help?"),
+        Question("pareto", "pareto", "Would more compute help?"),
+        Question("three_class", "three-class", "Can a network distinguish bacterial from viral pneumonia?"),
+        # measured from outside
+        Question("bench", "python -m bench", "How fast are reading and training, beside the usual ways?"),
+        Question("predict_bench", "python bench/predict.py", "How fast are new radiographs read?"),
     )
-    table = compute(replace(run, models=fewer), catalog)
-    members = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
-    record_test_look(run, members, why, once=False)
-    write_measured(run, name, table, record["weights_hash"])
-    return read_table(run, name)
-
-
-STUDIES = {  # trainings of their own, in build/: table -> (their run, how it is made, why the test split is looked at)
-    "learning_curve": (
-        curve_run,
-        compute_learning_curve,
-        "learning curve: small networks, 5 to 100 % of the patients",
-    ),
-    "pareto": (pareto_run, compute_pareto, "pareto: small networks of several widths, sizes and epochs"),
-    "three_class": (three_class_run, compute_three_class, "three outputs (normal, bacterial, viral) beside one"),
 }
-
-
-def make_study(run: Run, name: str, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Train and score one of STUDIES, unless it is there for these radiographs; each is one look at the test split."""
-    record, catalog = read_run_record(run), read_table(run, "catalog")
-    if is_current(run, record, name):
-        say(f"{name}.csv is of these radiographs already; delete it to make it again")
-        return read_table(run, name)
-    build_run, compute, why = STUDIES[name]
-    study = build_run(run)
-    table = compute(study, catalog, say=say)
-    members = [load_record(study, config, seed) for config in study.models for seed in study.seeds_of(config)]
-    record_test_look(run, members, why, once=False)
-    write_measured(run, name, table, hash_catalog(catalog))
-    return read_table(run, name)
