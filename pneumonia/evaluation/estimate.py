@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .metrics import THRESHOLD_METRICS
@@ -29,6 +30,11 @@ class Estimate:
     def of(cls, metric: str, value: float, low: float = math.nan, high: float = math.nan, n: int | None = None):
         """An estimate of a metric by its name in metrics.csv, which decides how it is written."""
         return cls(float(value), float(low), float(high), None if n is None else int(n), is_share(metric))
+
+    @classmethod
+    def of_row(cls, row: Mapping, metric: str = "accuracy") -> Estimate:
+        """The value, ci_low, ci_high and n of a row of a result table, written as `metric` is."""
+        return cls.of(metric, row["value"], row["ci_low"], row["ci_high"], row.get("n"))
 
     def __float__(self) -> float:
         return self.value

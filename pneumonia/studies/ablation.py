@@ -1,47 +1,51 @@
-"""The cures one at a time: train every row of config.ABLATION, and measure it as the networks of the series are."""
+"""What does each augmentation of the recipe contribute? Every row of series.ABLATION, measured as the series is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from ..config import Run
-from ..data.catalog import hash_catalog, select_used
+from ..data.catalog import select_used
 from ..data.pixels import load_pixels
-from ..evaluation.metrics import roc_auc, threshold_metrics
-from ..evaluation.wording import percent
-from ..models.prediction import predict_pixels
-from ..models.training import say_now, train_all
-from ..models.weights import load_trained
-from ..results import Results, hash_ablation, record_test_look, write_measured
+from ..evaluation.estimate import percent
+from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
+from ..results import Results, hash_ablation
 from ..series import ABLATION, ablation_run
 from ..style import SPLIT_MARKS, new_figure, own_axes, wrap
-from .attribution import COLUMNS, ORDER, attribute
+from .attribution import CHANGES, COLUMNS, compute_attribution, describe_changes
+from .study import Figure, Study
 
-LOOK = "ablation: every row and seed together, once all were trained"
+TITLES = {row.name: row.title for row in ABLATION}
+RATES = ("accuracy", "sensitivity", "specificity")
+STEPS = 5  # the first rows add one augmentation at a time; the others vary the recipe
+ALONE = "ablation_aspect_alone"
+LABEL_WIDTH = 2.6  # inches for the names of the rows
+BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
-def make_ablation(run: Run, catalog: pd.DataFrame, swap: Path | None = None, say=say_now) -> pd.DataFrame:
-    """Train what is missing (weights stay in build/), then leave ablation.csv: COLUMNS, `change` also "test".
+def compute_ablation(run: Run, catalog: pd.DataFrame, say: Callable[[str], None], swap: Path | None = None):
+    """Train what is missing and measure it: a frame with COLUMNS, where `change` may also be "test".
 
-    The test split is scored when all rows are there, all together, and counted as one look: no row is picked by it.
+    The test split is scored when all rows are trained, all together: no row is chosen by it.
 
     Args: swap: folder of the encoding swap; see attribution.load_encoding_swap.
     """
-    ablation = ablation_run(run.data)
-    records = train_all(ablation, catalog, say=say)
-    measured = attribute(ablation, catalog, swap)
-    record_test_look(run, records, LOOK)
-    ablated = pd.concat([measured, score_test(ablation, catalog)], ignore_index=True)
-    write_measured(run, "ablation", ablated, hash_ablation(hash_catalog(catalog)))
-    return ablated
+    from ..models.training import train_all
+
+    train_all(run, catalog, say=say)
+    return pd.concat([compute_attribution(run, catalog, swap), score_test(run, catalog)], ignore_index=True)
 
 
 def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     """ROC AUC, and accuracy, sensitivity and specificity at 0.5, of every member on the official test split."""
+    from ..models.prediction import predict_pixels
+    from ..models.weights import load_trained
+
     used, rows = select_used(catalog), []
     chosen = (used["split"] == "test").to_numpy()
     labels = used["label"].to_numpy()[chosen]
@@ -50,19 +54,18 @@ def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
         for seed in run.seeds_of(config):
             y_prob = predict_pixels(load_trained(run, config, seed), images)
             values = threshold_metrics(labels, y_prob) | {"roc_auc": roc_auc(labels, y_prob)}
-            for metric in ("accuracy", "sensitivity", "specificity", "roc_auc"):
+            for metric in (*RATES, "roc_auc"):
                 rows.append((config.name, seed, "test", metric, values[metric], len(labels)))
-    return pd.DataFrame(rows, columns=COLUMNS).round({"value": 6})
+    return pd.DataFrame(rows, columns=COLUMNS).round({"value": DECIMALS})
 
 
-LABEL_WIDTH = 2.6  # inches for the names of the rows
-ALONE = "ablation_aspect_alone"
-STEPS = 5  # the first rows add one cure at a time; the others vary the recipe
-BLUE, ORANGE = "#0072B2", "#D55E00"
-TITLES = {row.name: row.title for row in ABLATION}
+def describe(results: Results) -> dict[str, dict]:
+    """<row>.<change>.<metric>: none, framing, exposure, tones, aspect, aspect_alone ..., also on test."""
+    rows = describe_changes(results.table("ablation"), (*CHANGES, "test"))
+    return {name.removeprefix("ablation_"): changes for name, changes in rows.items()}
 
 
-def compute_ablation(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Index row of the ablation; ROC AUC on validation, on its worst altered copy and on test; mean over seeds (0-1).
 
     Also accuracy, sensitivity and specificity on test, and `seeds`, the list of accuracies.
@@ -73,16 +76,45 @@ def compute_ablation(table: pd.DataFrame) -> pd.DataFrame:
         if of_row.empty:
             continue
         means = of_row.groupby(["metric", "change"])["value"].mean()
-        twins = means["roc_auc"].reindex([change for change in ORDER if change not in ("validation", "control")])
+        copies = means["roc_auc"].reindex([change for change in CHANGES if change not in ("validation", "control")])
         rows[name] = {
             "validation": means["roc_auc"]["validation"],
-            "twins": twins.min(),
-            "worst": twins.idxmin(),
+            "twins": copies.min(),
+            "worst": copies.idxmin(),
             "test": means["roc_auc"]["test"],
-            **{metric: means[metric]["test"] for metric in ("accuracy", "sensitivity", "specificity")},
+            **{metric: means[metric]["test"] for metric in RATES},
             "seeds": list(of_row.query("change == 'test' and metric == 'accuracy'")["value"]),
         }
     return pd.DataFrame(rows).T
+
+
+def draw_ablation(results: Results) -> Drawing:
+    table = summarise(results.table("ablation"))
+    first, last = table.iloc[0], table.iloc[min(STEPS, len(table)) - 1]
+    title = (
+        f"Test accuracy is {percent(first['accuracy'])} without augmentations, {percent(last['accuracy'])} with all of "
+        f"them, and {percent(table.loc[ALONE, 'accuracy'])} with the exchanged aspect ratio alone"
+    )
+    note = (
+        "The network of Robust CNN in small: 96 px, 12 epochs; ticks: single seeds. Above: augmentations added one by "
+        "one; below: changes of the recipe, most with one seed only. The test split was scored once, for all rows "
+        "together."
+    )
+    figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+    plot_ranking(table, left).set(xlabel="ROC AUC", title="ranking")
+    plot_accuracy(table, right).set(xlabel="accuracy on test (% of radiographs)", title="at threshold 0.5")
+    left.set_ylim(len(table) - 0.5, -0.75)
+    left.set_yticks(range(len(table)), [wrap(TITLES[name], LABEL_WIDTH, 12) for name in table.index], size=12)
+    for ax in (left, right):
+        ax.axhline(STEPS - 0.58, color="black", linewidth=0.8)
+        ax.tick_params(axis="y", length=0)
+    labels = {"validation": "validation", "twins": "its worst copy", "test": "official test"}
+    for split, label in labels.items():
+        colour = ORANGE if split == "test" else BLUE
+        left.plot([], [], color=colour, linestyle="none", label=label, **SPLIT_MARKS[split])
+    left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=3, columnspacing=1.2)
+    return figure
 
 
 def plot_ranking(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -110,29 +142,15 @@ def plot_accuracy(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_ablation(results: Results) -> Figure:
-    table = compute_ablation(results.table("ablation"))
-    first, last = table.iloc[0], table.iloc[min(STEPS, len(table)) - 1]
-    title = (
-        f"Test accuracy is {percent(first['accuracy'])} without a cure, {percent(last['accuracy'])} with all of them, "
-        f"and {percent(table.loc[ALONE, 'accuracy'])} with the exchanged aspect ratio alone"
-    )
-    note = (
-        "The network of Robust CNN in small: 96 px, 12 epochs; ticks: single seeds. Above: cures added one by one; "
-        "below: changes of the recipe, most with one seed only. The test split was scored once, for all rows together."
-    )
-    figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
-    plot_ranking(table, left).set(xlabel="ROC AUC", title="ranking")
-    plot_accuracy(table, right).set(xlabel="accuracy on test (% of radiographs)", title="calls at 0.5")
-    left.set_ylim(len(table) - 0.5, -0.75)
-    left.set_yticks(range(len(table)), [wrap(TITLES[name], LABEL_WIDTH, 12) for name in table.index], size=12)
-    for ax in (left, right):
-        ax.axhline(STEPS - 0.58, color="black", linewidth=0.8)
-        ax.tick_params(axis="y", length=0)
-    labels = {"validation": "validation", "twins": "its worst copy", "test": "official test"}
-    for split, label in labels.items():
-        colour = ORANGE if split == "test" else BLUE
-        left.plot([], [], color=colour, linestyle="none", label=label, **SPLIT_MARKS[split])
-    left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), ncols=3, columnspacing=1.2)
-    return figure
+STUDY = Study(
+    compute_ablation,
+    describe,
+    figures={
+        "ablation": Figure(
+            draw_ablation, "Dots: ROC AUC and test accuracy of one network as augmentations are added and exchanged"
+        )
+    },
+    looks_at_test="ablation: every row and seed together, once all were trained",
+    networks=lambda base: ablation_run(base.data),
+    depends_on=hash_ablation,
+)

@@ -1,43 +1,79 @@
-"""What moves a network: every change that should not matter, measured member by member on validation radiographs.
+"""Which property of a radiograph moves each network? Every change that should not matter, on validation radiographs.
 
-Unlike the twins alone, it has the control of the aspect exchange, and masks that hide a part of the picture.
+Beyond the stress copies it has a control of the exchanged aspect ratio, and masks that hide a part of the picture. The
+test split is not scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from tqdm.auto import tqdm
 
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..data.radiograph import read_radiograph
-from ..evaluation.metrics import roc_auc, threshold_metrics
+from ..evaluation.estimate import UNDEFINED, Estimate
+from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
-from ..models.prediction import predict_pixels
-from ..models.weights import load_trained
 from ..results import Results, cnns, title_of
-from ..style import new_figure, own_axes, wrap
+from ..style import new_figure
 from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
 from ..transforms.stress_copies import build_twins
+from .drawing import label_above, name_rows, shade_cells, write_cells
+from .study import Figure, Study
+
+if TYPE_CHECKING:
+    import keras
 
 COLUMNS = ["model", "seed", "change", "metric", "value", "n"]
+METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
 BORDER, CENTRE = 0.12, 0.6  # shares of the side: the frame that is hidden, the square that is hidden
+SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "sharpness", "aspect")  # one property at a time
+CHANGES = (
+    "validation",
+    "encoding",
+    "noise",
+    "exposure",
+    "framing",
+    "tones",
+    "sharpness",
+    "control",
+    "aspect",
+    "exchange",
+)
+MASKS = ("border", "centre")  # they hide what a radiologist needs: a fall is not a fault
 Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint8 images (n, h, w))
 
 
-def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
-    """Validation as it is, its twins, the sharpness of the other class, a control of the aspect exchange, two masks.
+def compute_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> pd.DataFrame:
+    """Every change on every trained network of the run: a frame with COLUMNS.
 
-    The control is the same stretch and crop as in the twin "aspect", but towards the aspect ratio of the own class:
-    what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
+    Args: swap: folder of the encoding swap (load_encoding_swap); without it those rows are left out.
+    """
+    from ..models.weights import load_trained
+
+    rows, held = [], {}
+    members = [(config, seed) for config in run.models if config.is_cnn for seed in run.seeds_of(config)]
+    for config, seed in tqdm(members, "attributing", unit="model"):
+        if config.image_size not in held:  # one size at a time: the networks of one size follow each other
+            pair = load_encoding_swap(swap, config.image_size) if swap else None
+            held = {config.image_size: (build_changes(run, catalog, config.image_size), pair)}
+        rows += measure_member(load_trained(run, config, seed), config, seed, *held[config.image_size])
+    return pd.DataFrame(rows, columns=COLUMNS).round({"value": DECIMALS})
+
+
+def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
+    """Validation as it is, its stress copies, the sharpness of the other class, a control, two masks.
+
+    The control is the same stretch and crop as in the stress copy "aspect", but towards the aspect ratio of the own
+    class: what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
     """
     used, pixels = select_used(catalog), load_pixels(run, catalog, size)
     chosen = (used["split"] == "validation").to_numpy()
@@ -52,24 +88,6 @@ def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
         "border": (labels, np.stack([mask_border(image, BORDER) for image in images])),
         "centre": (labels, np.stack([cover(image, corner, (CENTRE, CENTRE), 0) for image in images])),
     }
-
-
-def measure_changes(model: keras.Model, changes: Changes) -> Iterator[dict]:
-    """Yield {change, metric, value, n}: ROC AUC and calls at 0.5, and how far each class's logit went on average."""
-    before = None
-    for name, (labels, images) in changes.items():
-        y_prob = predict_pixels(model, images)
-        before = y_prob if before is None else before
-        moved = to_logit(y_prob) - to_logit(before)
-        values = threshold_metrics(labels, y_prob)
-        measured = {
-            "roc_auc": roc_auc(labels, y_prob),
-            **{metric: values[metric] for metric in ("accuracy", "sensitivity", "specificity")},
-            "logit_change_normal": moved[labels == 0].mean(),
-            "logit_change_pneumonia": moved[labels == 1].mean(),
-        }
-        for metric, value in measured.items():
-            yield {"change": name, "metric": metric, "value": value, "n": len(labels)}
 
 
 def load_encoding_swap(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,82 +105,93 @@ def load_encoding_swap(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]
     return first, second
 
 
-def measure_swap(model: keras.Model, pair: tuple[np.ndarray, np.ndarray]) -> Iterator[dict]:
-    """Yield the mean and the spread over radiographs of the logit's change from the first encoding to the second."""
-    first, second = (to_logit(predict_pixels(model, images)) for images in pair)
-    for metric, value in (("logit_change_normal", (second - first).mean()), ("logit_sd", (second - first).std())):
-        yield {"change": "encoding_swap", "metric": metric, "value": value, "n": len(first)}
-
-
-def attribute(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> pd.DataFrame:
-    """Every change on every trained network of the run: the frame of attribution.csv.
-
-    Args: swap: folder of the encoding swap (load_encoding_swap); without it that line is left out.
-    """
-    rows, held = [], {}
-    members = [(config, seed) for config in run.models if config.is_cnn for seed in run.seeds_of(config)]
-    for config, seed in tqdm(members, "attributing", unit="model"):
-        if config.image_size not in held:  # one size at a time: the networks of one size follow each other
-            pair = load_encoding_swap(swap, config.image_size) if swap else None
-            held = {config.image_size: (build_changes(run, catalog, config.image_size), pair)}
-        rows += measure_member(load_trained(run, config, seed), config, seed, *held[config.image_size])
-    return pd.DataFrame(rows, columns=COLUMNS).round({"value": 6})
-
-
 def measure_member(model: keras.Model, config: ModelConfig, seed: int, changes: Changes, pair) -> list[dict]:
     measured = [*measure_changes(model, changes), *(measure_swap(model, pair) if pair else ())]
     return [{"model": config.name, "seed": seed} | row for row in measured]
 
 
-NETWORK_WIDTH = 1.6  # inches for the names of the networks
-LOWEST = 0.5  # ROC AUC of guessing: the dark end of the scale
-ORDER = (
-    *("validation", "encoding", "noise", "exposure", "framing", "tones"),
-    *("sharpness", "control", "aspect", "exchange"),
-)
-MASKS = ("border", "centre")  # they hide what a radiologist needs, so that a fall is no fault
-SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "sharpness", "aspect")  # one change at a time
+def measure_changes(model: keras.Model, changes: Changes) -> Iterator[dict]:
+    """Yield {change, metric, value, n}: ROC AUC, rates at 0.5, and the mean change of the logit in each class."""
+    from ..models.prediction import predict_pixels
+
+    before = None
+    for name, (labels, images) in changes.items():
+        y_prob = predict_pixels(model, images)
+        before = y_prob if before is None else before
+        moved = to_logit(y_prob) - to_logit(before)
+        values = threshold_metrics(labels, y_prob)
+        measured = {
+            "roc_auc": roc_auc(labels, y_prob),
+            **{metric: values[metric] for metric in ("accuracy", "sensitivity", "specificity")},
+            "logit_change_normal": moved[labels == 0].mean(),
+            "logit_change_pneumonia": moved[labels == 1].mean(),
+        }
+        for metric, value in measured.items():
+            yield {"change": name, "metric": metric, "value": value, "n": len(labels)}
 
 
-def compute_suspects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def measure_swap(model: keras.Model, pair: tuple[np.ndarray, np.ndarray]) -> Iterator[dict]:
+    """Yield the mean and the spread over radiographs of the logit's change from the first encoding to the second."""
+    from ..models.prediction import predict_pixels
+
+    first, second = (to_logit(predict_pixels(model, images)) for images in pair)
+    for metric, value in (("logit_change_normal", (second - first).mean()), ("logit_sd", (second - first).std())):
+        yield {"change": "encoding_swap", "metric": metric, "value": value, "n": len(first)}
+
+
+def describe_changes(table: pd.DataFrame, changes: tuple[str, ...]) -> dict:
+    """model -> change -> metric -> mean over seeds as text; "–" for what was not measured."""
+    means = table.groupby(["model", "change", "metric"])["value"].mean().to_dict()
+    return {
+        model: {
+            change: {metric: spell(metric, means.get((model, change, metric), np.nan)) for metric in METRICS}
+            for change in changes
+        }
+        for model in table["model"].unique()
+    }
+
+
+def spell(metric: str, value: float) -> str:
+    """A value as text; a logit with its sign."""
+    if metric.startswith("logit") and not np.isnan(value):
+        return f"{value:+.3f}".replace("-", "−")
+    return str(Estimate.of(metric, value)) if not np.isnan(value) else UNDEFINED
+
+
+def describe(results: Results) -> dict[str, dict]:
+    """<model>.<change>.<metric>; `final` stands for the final model."""
+    models = describe_changes(results.table("attribution"), (*CHANGES, *MASKS, "encoding_swap"))
+    return models | {"final": models[results.final_model]}
+
+
+def average_seeds(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A metric of attribution.csv or ablation.csv, mean over seeds: index network, columns the changes."""
     rows = table[table["metric"] == metric]
     means = rows.pivot_table(index="model", columns="change", values="value", aggfunc="mean", sort=False)
-    return means[[name for name in (*ORDER, *MASKS) if name in means]]
+    return means[[name for name in (*CHANGES, *MASKS) if name in means]]
 
 
-def find_culprit(table: pd.DataFrame) -> tuple[str, str]:
-    """(network, change): where a single change costs most ROC AUC."""
+def find_largest_loss(table: pd.DataFrame) -> tuple[str, str]:
+    """(network, change): where changing a single property costs most ROC AUC."""
     lost = table[[name for name in SINGLE if name in table]].rsub(table["validation"], axis=0)
     network, change = np.unravel_index(np.argmax(lost.to_numpy(dtype=float)), lost.shape)
     return str(lost.index[network]), str(lost.columns[change])
 
 
-def plot_suspects(table: pd.DataFrame, specificity: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """ROC AUC as shade and number, the specificity in percent below it; a row a network."""
-    ax = own_axes(ax)
-    values = table.to_numpy(dtype=float)
-    ax.imshow(values, cmap="cividis", vmin=LOWEST, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        colour = "black" if value > 0.75 else "white"
-        below = f"{100 * specificity.iloc[row, column]:.0f} %"
-        ax.text(column, row - 0.04, f"{value:.3f}", ha="center", va="bottom", size=14, weight="bold", color=colour)
-        ax.text(column, row + 0.06, below, ha="center", va="top", size=11, color=colour)
-    ax.set_xticks(range(len(table.columns)), table.columns, size=12)
-    ax.xaxis.tick_top()
-    ax.set_xlabel("validation radiographs as they are, and altered", labelpad=8)
-    ax.xaxis.set_label_position("top")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.grid(visible=False)
-    return ax
+def describe_swap(measured: pd.DataFrame) -> str:
+    """How far the encoding swap moves a logit at most; nothing where it was not measured."""
+    rows = measured.query("change == 'encoding_swap' and metric == 'logit_change_normal'")
+    if rows.empty:
+        return ""
+    most = rows.groupby("model")["value"].mean().abs().max()
+    return f" The same file at another JPEG quality: a logit changes by {most:.3f} on average, at most."
 
 
-def draw_suspects(results: Results) -> Figure:
+def draw_attribution(results: Results) -> Drawing:
     measured = results.table("attribution")
-    table, specificity = (compute_suspects(measured, metric) for metric in ("roc_auc", "specificity"))
+    table, specificity = (average_seeds(measured, metric) for metric in ("roc_auc", "specificity"))
     table = table.loc[[config.name for config in cnns(results.run)]]
-    network, change = find_culprit(table)
+    network, change = find_largest_loss(table)
     before, after = table.loc[network, "validation"], table.loc[network, change]
     title = (
         f"Changing only the {change} takes {title_of(results, network)} from ROC AUC {before:.3f} to {after:.3f}; "
@@ -174,22 +203,20 @@ def draw_suspects(results: Results) -> Figure:
         "exchange: tones and aspect; border, centre: that part is black." + describe_swap(measured)
     )
     figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
-    ax = plot_suspects(table, specificity.loc[table.index, table.columns], figure.subplots())
+    ax = shade_cells(table, figure.subplots())
+    write_cells(ax, table, specificity.loc[table.index, table.columns], "", 14, 0.04)
+    label_above(ax, list(table.columns), "validation radiographs as they are, and altered", size=12)
     ax.axvline(table.shape[1] - len(MASKS) - 0.5, color="white", linewidth=5)
-    name_rows(ax, results, table.index)
+    name_rows(ax, results, table.index, 1.6)
     return figure
 
 
-def describe_swap(measured: pd.DataFrame) -> str:
-    """What the encoding swap moves at most, in words; nothing where it was not measured."""
-    rows = measured.query("change == 'encoding_swap' and metric == 'logit_change_normal'")
-    if rows.empty:
-        return ""
-    most = rows.groupby("model")["value"].mean().abs().max()
-    return f" The same file at another JPEG quality: a logit changes by {most:.3f} on average, at most."
-
-
-def name_rows(ax: Axes, results: Results, names: pd.Index) -> None:
-    ax.set_yticks(range(len(names)), [wrap(title_of(results, name), NETWORK_WIDTH, 12) for name in names], size=12)
-    for label, name in zip(ax.get_yticklabels(), names, strict=True):
-        label.set_weight("bold" if name == results.final_model else "normal")
+STUDY = Study(
+    compute_attribution,
+    describe,
+    figures={
+        "suspects": Figure(
+            draw_attribution, "Table: ROC AUC and specificity of each network on validation and on altered copies of it"
+        )
+    },
+)

@@ -1,4 +1,4 @@
-"""What every model says about the same radiographs under many conditions (corrupted, resampled, masked).
+"""Every model on the same radiographs under many conditions (corrupted, resampled, masked).
 
 Radiographs are changed at corruptions.SIDE pixels and only then brought to each model's own size, as a file would be.
 A model that does not look at the picture (majority class, file metadata) is left out: nothing here can move it.
@@ -17,15 +17,11 @@ from tqdm.auto import tqdm
 from ..config import ModelConfig, Run, short_hash
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
-from ..evaluation.metrics import DECIMALS, bootstrap_weights, ece, percentile_interval, roc_auc, threshold_metrics
-from ..models.baselines import flatten_pixels
-from ..models.prediction import predict_pixels
-from ..models.weights import load_trained
+from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, ece, percentile_interval, roc_auc, threshold_metrics
 from ..records import load_record, save_atomically
 from ..transforms.corruptions import SIDE, VERSION
 
 COLUMNS = ["model", "split", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
-HALF = 0.5
 Shrink = Callable[[np.ndarray, int], np.ndarray]  # (n, SIDE, SIDE) uint8, size -> (n, size, size) uint8
 
 
@@ -45,7 +41,7 @@ class Condition(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What was said: rows of one split (n), and for each condition and model the probabilities (seeds, n)."""
+    """The rows of one split (n), and for each condition and model the probabilities (seeds, n)."""
 
     rows: pd.DataFrame
     y_prob: dict[tuple[str, int], dict[str, np.ndarray]]
@@ -58,27 +54,32 @@ def sees_pixels(config: ModelConfig) -> bool:
 def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: Iterable[Condition]) -> Scored:
     """Score one split under every condition, with every seed of every model that sees pixels.
 
-    What is scored is kept in the cache, condition by condition: a killed measurement goes on where it was.
+    What is scored is kept in the cache, condition by condition: an interrupted measurement resumes.
     Raises: PneumoniaError when a member is not trained, or when there are no radiographs.
     """
+    from ..models.weights import load_trained
+
     rows = select_used(catalog[catalog["split"] == split])
     members = [(config, seed) for config in run.models if sees_pixels(config) for seed in run.seeds_of(config)]
     images, digests = load_pixels(run, catalog[catalog["split"] == split], SIDE), rows["sha256"].tolist()
     weights = [(load_record(run, *member) or {}).get("weights_sha256") for member in members]
     folder = run.cache / f"conditions-{short_hash([VERSION, SIDE, weights, digests, rows['path'].tolist()])}"
-    models, said = {}, {}
+    models, scored = {}, {}
     for condition in tqdm(list(conditions), f"conditions on {split}", unit="condition"):
         kept = folder / f"{condition.name}-{condition.severity}.npy".replace(" ", "_")
         if not kept.exists():
             models = models or {member: load_trained(run, *member) for member in members}
             y_prob = score_members(models, condition, np.asarray(images), digests)
             save_atomically(kept, lambda partial, y_prob=y_prob: _save(partial, y_prob))
-        said[condition.name, condition.severity] = _by_model(members, np.load(kept))
-    return Scored(rows, said)
+        scored[condition.name, condition.severity] = _by_model(members, np.load(kept))
+    return Scored(rows, scored)
 
 
 def score_members(models: dict, condition: Condition, images: np.ndarray, digests: list[str]) -> np.ndarray:
     """Probabilities (members, n) under one condition; each size is made once."""
+    from ..models.baselines import flatten_pixels
+    from ..models.prediction import predict_pixels
+
     changed, small, y_prob = condition.change(images, digests), {}, []
     for (config, _), model in models.items():
         size = config.image_size

@@ -1,7 +1,6 @@
-"""Would more data help? The small recipe of the ablation on 5 to 100 % of the training patients, and a power law.
+"""Would more radiographs help? The small recipe on 5 to 100 % of the training patients, and a power law.
 
-Weights stay in build/learning_curve; what is measured goes into results/learning_curve.csv. A killed training goes on
-where it was. Every fraction gets the same number of steps, so that only the data differ.
+Every fraction gets the same number of steps, so that only the data differ.
 """
 
 from __future__ import annotations
@@ -12,23 +11,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.optimize import curve_fit
 
-from ..config import ROOT, ModelConfig, Run
+from ..config import ModelConfig, Run
 from ..data.catalog import draw_patients, hash_catalog, select_used
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import METRIC_COLUMNS, compute_metrics
 from ..evaluation.metrics import DRAWS_SEED, percentile_interval
-from ..evaluation.wording import Facts, percent, with_span
-from ..models.prediction import predict_all
-from ..models.training import Progress, say_now, train_one
 from ..records import load_matching_record
 from ..results import Results
-from ..series import ABLATION
 from ..style import new_figure, own_axes
+from .networks import RECIPE, networks_run
+from .study import Figure, Study
 
-BASE = "ablation_aspect"  # the recipe of the Robust CNN at 96 px and 12 epochs
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 1.00)  # of the training patients
 SEEDS = (0, 1, 2)  # of the initialisation and of the patients drawn
 LEFT_OUT = "left out of the learning curve"
@@ -37,9 +34,8 @@ FIT_DRAWS = 300
 STEEPEST = 3.0  # exponent that a fitted law may have
 
 
-def curve_run(base: Run, config: ModelConfig | None = None, fractions: tuple[float, ...] = FRACTIONS) -> Run:
-    """The run of the learning curve: one model a fraction, beside the run whose radiographs it uses."""
-    config = config or next(row for row in ABLATION if row.name == BASE)
+def curve_run(base: Run, config: ModelConfig = RECIPE, fractions: tuple[float, ...] = FRACTIONS) -> Run:
+    """The run of the learning curve: one model a fraction."""
     models = tuple(
         replace(
             config,
@@ -50,8 +46,22 @@ def curve_run(base: Run, config: ModelConfig | None = None, fractions: tuple[flo
         )
         for fraction in fractions
     )
-    home = ROOT / "build" / "learning_curve" if base.name == "real" else base.home / "learning_curve"
-    return replace(base, name="learning_curve", home=home, models=models, seeds=SEEDS)
+    return networks_run(base, "learning_curve", models, SEEDS)
+
+
+def compute_learning_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
+    """Train and score: accuracy, sensitivity, specificity and roc_auc of every fraction on every split but train.
+
+    Returns: a frame with COLUMNS; seed is a number or "mean".
+    """
+    from ..models.prediction import predict_all
+
+    sizes = train_curve(run, catalog, say)
+    metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws)
+    kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
+    metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
+    means = sizes.groupby("model")[["fraction", "patients", "radiographs"]].mean()
+    return metrics.join(means.round(4), on="model")[COLUMNS].reset_index(drop=True)
 
 
 def reduce_catalog(catalog: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -68,8 +78,10 @@ def fraction_of(config: ModelConfig) -> float:
     return int(config.name.removeprefix("curve_")) / 1000
 
 
-def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
+def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
     """Train every fraction and seed that is missing. Returns: model, seed, fraction, patients, radiographs."""
+    from ..models.training import Progress, train_one
+
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     progress, rows = Progress(members, say), []
     for config, seed in members:
@@ -79,19 +91,6 @@ def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = sa
         train = select_used(reduced).query("split == 'train_fit'")
         rows.append((config.name, seed, fraction_of(config), train["patient_id"].nunique(), len(train)))
     return pd.DataFrame(rows, columns=["model", "seed", "fraction", "patients", "radiographs"])
-
-
-def compute_learning_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Train and score: accuracy, sensitivity, specificity and roc_auc of every fraction on validation, twins and test.
-
-    Returns: a frame with COLUMNS; seed is a number or "mean". Scores test: the caller records the look.
-    """
-    sizes = train_curve(run, catalog, say)
-    metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws)
-    kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
-    metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
-    means = sizes.groupby("model")[["fraction", "patients", "radiographs"]].mean()
-    return metrics.join(means.round(4), on="model")[COLUMNS].reset_index(drop=True)
 
 
 def power_law(patients: np.ndarray, floor: float, scale: float, exponent: float) -> np.ndarray:
@@ -155,29 +154,31 @@ def _interval(values: list[float]) -> tuple[float, float]:
     return tuple(np.inf if end > 1e11 else end for end in (low, high))
 
 
-def describe_learning_curve(results: Results, table: pd.DataFrame) -> Facts:
-    means = table.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
+def describe(results: Results) -> dict[str, str]:
+    """next: the accuracies of the smallest and of the largest share, and what the power law says of more patients."""
+    table = results.table("learning_curve")
+    means = average_seeds(table)
     least, most = means.iloc[0], means.iloc[-1]
-    told = (
-        f"A small network (96 px) that learns from {least['patients']:,.0f} to {most['patients']:,.0f} patients has a "
-        f"test accuracy of {with_span('accuracy', least)} to {with_span('accuracy', most)}."
+    measured = (
+        f"A small network (96 px) trained on {least['patients']:,.0f} to {most['patients']:,.0f} patients has a "
+        f"test accuracy of {Estimate.of_row(least).full} to {Estimate.of_row(most).full}."
     )
     law = extrapolate(table)
     value, low, high = law["next_point"]
     if np.isnan(value):
-        return {"more_data.next": f"{told} No power law fits the errors, so nothing is extrapolated."}
+        return {"next": f"{measured} No power law fits the errors, so nothing is extrapolated."}
     flattest, steepest = law["exponent"][1:]
     if is_undetermined(law):
         far = (means["value"] - most["value"]).abs() > 0.01
         near = means[~far[::-1].cummax()[::-1]].iloc[0]  # the first size after which none is far
         return {
-            "more_data.next": f"{told} From {near['patients']:,.0f} patients on it stays within a point of the last, "
+            "next": f"{measured} From {near['patients']:,.0f} patients on it stays within a point of the last, "
             f"too flat for a power law: the errors fit any exponent from −{flattest:.2f} to −{steepest:.2f} (the "
             "steepest allowed), so what the next point of accuracy would take cannot be said."
         }
     needed = "no number of patients" if np.isinf(value) else f"about {value:,.0f} patients"
     return {
-        "more_data.next": f"{told} A power law through the errors has an exponent of −{law['exponent'][0]:.2f} "
+        "next": f"{measured} A power law through the errors has an exponent of −{law['exponent'][0]:.2f} "
         f"(−{flattest:.2f} to −{steepest:.2f}); by it the next point of accuracy would take {needed} "
         f"(95 %: {_spell_patients(low, high)})."
     }
@@ -189,10 +190,40 @@ def _spell_patients(low: float, high: float) -> str:
     return f"{low:,.0f} patients at least, if any number" if np.isinf(high) else f"{low:,.0f} to {high:,.0f} patients"
 
 
+def average_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy, mean over seeds, from the fewest patients to all."""
+    return table.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
+
+
 CURVES = {"test": ("official test", "#D55E00", "s"), "validation": ("validation", "#0072B2", "o")}
 
 
-def plot_data_curve(table: pd.DataFrame, split: str, ax: Axes | None = None) -> Axes:
+def draw_learning_curve(results: Results) -> Drawing:
+    table = results.table("learning_curve")
+    means = average_seeds(table)
+    least, most = means.iloc[0], means.iloc[-1]
+    title = (
+        f"From {least['patients']:,.0f} to {most['patients']:,.0f} patients, test accuracy goes from "
+        f"{percent(least['value'])} to {percent(most['value'])}; "
+        f"{describe_next_point(extrapolate(table), most['patients'])}"
+    )
+    note = (
+        "A small network (96 px) with the recipe of Robust CNN, as many steps for every share of the patients. "
+        "Large marks: mean over seeds. Lines: error = floor + scale * patients ^ -exponent, and its extrapolation."
+    )
+    figure = new_figure(title, note, height=6.0)
+    ax = figure.subplots()
+    for split in CURVES:
+        plot_error(table, split, ax)
+    ax.set(xscale="log", yscale="log", xlabel="patients trained on", ylabel="radiographs predicted wrong (%)")
+    for axis, marks in ((ax.xaxis, (1, 2, 5)), (ax.yaxis, (1, 1.5, 2, 3, 4, 5, 6, 7, 8))):
+        axis.set(major_locator=LogLocator(subs=marks), minor_locator=NullLocator())
+        axis.set_major_formatter("{x:,g}")
+    ax.legend(loc="upper right")
+    return figure
+
+
+def plot_error(table: pd.DataFrame, split: str, ax: Axes | None = None) -> Axes:
     """Error in percent against patients, both in logarithms: mean over seeds, single seeds, the fitted power law."""
     ax = own_axes(ax)
     label, colour, marker = CURVES[split]
@@ -222,26 +253,10 @@ def describe_next_point(law: dict[str, tuple], largest: float) -> str:
     )
 
 
-def draw_more_data(results: Results) -> Figure:
-    table = results.table("learning_curve")
-    means = table.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
-    least, most = means.iloc[0], means.iloc[-1]
-    title = (
-        f"From {least['patients']:,.0f} to {most['patients']:,.0f} patients, test accuracy goes from "
-        f"{percent(least['value'])} to {percent(most['value'])}; "
-        f"{describe_next_point(extrapolate(table), most['patients'])}"
-    )
-    note = (
-        "A small network (96 px) with the recipe of the cures, as many steps for every share of the patients. "
-        "Large marks: mean over seeds. Lines: error = floor + scale * patients ^ -exponent, and its extrapolation."
-    )
-    figure = new_figure(title, note, height=6.0)
-    ax = figure.subplots()
-    for split in CURVES:
-        plot_data_curve(table, split, ax)
-    ax.set(xscale="log", yscale="log", xlabel="patients learned from", ylabel="radiographs called wrong (%)")
-    for axis, marks in ((ax.xaxis, (1, 2, 5)), (ax.yaxis, (1, 1.5, 2, 3, 4, 5, 6, 7, 8))):
-        axis.set(major_locator=LogLocator(subs=marks), minor_locator=NullLocator())
-        axis.set_major_formatter("{x:,g}")
-    ax.legend(loc="upper right")
-    return figure
+STUDY = Study(
+    compute_learning_curve,
+    describe,
+    figures={"more_data": Figure(draw_learning_curve, "Curves: error against patients, with a power law")},
+    looks_at_test="learning curve: small networks, 5 to 100 % of the patients",
+    networks=curve_run,
+)

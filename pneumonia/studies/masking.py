@@ -1,7 +1,7 @@
-"""What the models look at: accuracy with parts of the radiograph painted over, results/masking.csv.
+"""How well do the models do with parts of the radiograph hidden?
 
 The masks are simple shapes on the square picture, drawn on the mean radiographs of the training files: no segmentation
-of the lungs, whose place differs from child to child. What is hidden becomes mid-gray, which tells nothing.
+of the lungs, whose place differs from child to child. What is hidden becomes mid-gray.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from ..config import Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
 from ..results import Results, title_of
-from ..style import new_figure, own_axes, wrap
+from ..style import new_figure
 from .conditions import Condition, measure_conditions, score_conditions, tabulate_conditions
+from .drawing import label_above, name_rows, shade_cells, write_cells
+from .study import Figure, Study
 
 HIDDEN = 128  # gray level of what is painted over
 LUNGS = ((0.29, 0.47), (0.71, 0.47))  # centres (x, y) of the two ellipses, as shares of the side
@@ -78,29 +79,28 @@ def mask_area(name: str) -> float:
     return float(MASKS[name](224).mean())
 
 
-def describe_masking(results: Results, table: pd.DataFrame) -> Facts:
+def describe(results: Results) -> dict[str, str]:
+    """lungs (the final model without and with only them), outside (which other model does best without them)."""
+    table, final = results.table("masking"), results.final_model
     areas = table[(table["metric"] == "roc_auc") & (table["split"] == "test")].set_index(["model", "condition"])
-    final = results.final_model
-    whole, lungs, only = (areas.loc[(final, name)] for name in ("nothing", "lungs", "all but lungs"))
-    facts = {
-        "masking.lungs": "Two ellipses, the same for every child, stand for the lungs. "
-        f"With them hidden, the ROC AUC of {title_of(results, final)} on test falls from "
-        f"{whole['value']:.3f} to {with_span('roc_auc', lungs)}; "
-        f"with only them to see it is {with_span('roc_auc', only)}.",
-        "masking.outside": "No other model was measured.",
-    }
-    others = areas.xs("lungs", level="condition").drop(final)
+    whole, lungs, only = (
+        Estimate.of_row(areas.loc[(final, name)], "roc_auc") for name in ("nothing", "lungs", "all but lungs")
+    )
+    others, outside = areas.xs("lungs", level="condition").drop(final), "No other model was measured."
     if len(others):
-        most = others["value"].idxmax()
-        seeds, area = int(others.loc[most, "seeds"]), with_span("roc_auc", others.loc[most])
-        named = f"{title_of(results, most)} ({seeds} seed{'s' * (seeds > 1)})"
-        facts["masking.outside"] = f"Of the others, {named} still tells most without them: {area}."
-    return facts
+        best = others["value"].idxmax()
+        seeds = int(others.loc[best, "seeds"])
+        named = f"{title_of(results, best)} ({seeds} seed{'s' * (seeds > 1)})"
+        outside = f"Of the others, {named} does best without them: {Estimate.of_row(others.loc[best], 'roc_auc').full}."
+    return {
+        "lungs": "Two ellipses, the same for every child, stand for the lungs. "
+        f"With them hidden, the ROC AUC of {title_of(results, final)} on test falls from {whole} to {lungs.full}; "
+        f"with only them to see it is {only.full}.",
+        "outside": outside,
+    }
 
 
-LABEL_WIDTH = 2.0  # inches for the names of the models
-LOWEST = 0.5  # dark end of the scales
-MASK_TITLES = {
+COLUMN_TITLES = {
     "nothing": "nothing",
     "lungs": "the lungs",
     "all but lungs": "all but\nthe lungs",
@@ -110,36 +110,16 @@ MASK_TITLES = {
 }
 
 
-def compute_masks(table: pd.DataFrame, metric: str, split: str = "test") -> pd.DataFrame:
+def pivot_masks(table: pd.DataFrame, metric: str, split: str = "test") -> pd.DataFrame:
     """A metric (0-1) on one split: index model, columns what is hidden."""
     rows = table[(table["metric"] == metric) & (table["split"] == split)]
-    heat = rows.pivot(index="model", columns="condition", values="value").reindex(rows["model"].unique())
-    return heat[[name for name in MASK_TITLES if name in heat]]
+    cells = rows.pivot(index="model", columns="condition", values="value").reindex(rows["model"].unique())
+    return cells[[name for name in COLUMN_TITLES if name in cells]]
 
 
-def plot_masks(areas: pd.DataFrame, accuracy: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """ROC AUC as shade and number, accuracy in percent below it."""
-    ax = own_axes(ax)
-    values = areas.to_numpy(dtype=float)
-    ax.imshow(values, cmap="cividis", vmin=LOWEST, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        colour = "black" if value > 0.75 else "white"
-        below = f"{100 * accuracy.iloc[row, column]:.0f} % right"
-        ax.text(column, row - 0.06, f"{value:.3f}", ha="center", va="bottom", size=15, weight="bold", color=colour)
-        ax.text(column, row + 0.06, below, ha="center", va="top", size=11, color=colour)
-    ax.set_xticks(range(len(areas.columns)), [MASK_TITLES[name] for name in areas.columns])
-    ax.xaxis.tick_top()
-    ax.xaxis.set_label_position("top")
-    ax.set_xlabel("hidden under gray", labelpad=8)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.grid(visible=False)
-    return ax
-
-
-def draw_masking(results: Results) -> Figure:
+def draw_masking(results: Results) -> Drawing:
     table, final = results.table("masking"), results.final_model
-    areas, accuracy = compute_masks(table, "roc_auc"), compute_masks(table, "accuracy")
+    areas, accuracy = pivot_masks(table, "roc_auc"), pivot_masks(table, "accuracy")
     others = areas["lungs"].drop(final)
     rival = "" if others.empty else f"; {title_of(results, others.idxmax())} keeps {others.max():.3f}"
     title = (
@@ -152,9 +132,16 @@ def draw_masking(results: Results) -> Figure:
         f"middle ({percent(mask_area('centre'), 0)}). Hidden parts are mid-gray; {len(MASKS)} masks in masking.csv."
     )
     figure = new_figure(title, note, height=2.6 + 0.62 * len(areas))
-    ax = plot_masks(areas, accuracy, figure.subplots())
-    titles = [wrap(title_of(results, name), LABEL_WIDTH, 12) for name in areas.index]
-    ax.set_yticks(range(len(areas)), titles, size=12)
-    for label, name in zip(ax.get_yticklabels(), areas.index, strict=True):
-        label.set_weight("bold" if name == final else "normal")
+    ax = shade_cells(areas, figure.subplots())
+    write_cells(ax, areas, accuracy, " right", 15, 0.06)
+    label_above(ax, [COLUMN_TITLES[name] for name in areas.columns], "hidden under gray")
+    name_rows(ax, results, areas.index, 2.0)
     return figure
+
+
+STUDY = Study(
+    compute_masking,
+    describe,
+    figures={"masking": Figure(draw_masking, "Table: ROC AUC of every model with parts of the radiograph hidden")},
+    looks_at_test="masking: the test split with parts painted over, models as they were",
+)

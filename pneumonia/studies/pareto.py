@@ -1,7 +1,4 @@
-"""Would more compute help? Width, resolution and epochs of the small recipe: accuracy against CPU seconds.
-
-Weights stay in build/pareto; what is measured goes into results/pareto.csv. A killed training goes on where it was.
-"""
+"""Would more compute help? Width, resolution and epochs of the small recipe: accuracy against CPU seconds."""
 
 from __future__ import annotations
 
@@ -10,19 +7,17 @@ from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..config import ROOT, ModelConfig, Run
+from ..config import ModelConfig, Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
-from ..models.prediction import predict_all
-from ..models.training import say_now, train_all
 from ..results import Results, title_of
-from ..series import ABLATION
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
-from .learning_curve import BASE
+from .networks import RECIPE, networks_run
+from .study import Figure, Study
 
 SEEDS = (0,)
 WIDTHS = {"build_half_cnn": 0.5, "build_deep_cnn": 1.0, "build_wide_cnn": 1.5}
@@ -35,11 +30,12 @@ GRID = (  # builder, pixels, epochs: each axis alone, then the corners
 COLUMNS = ["model", "width", "image_size", "epochs", "parameters", "cpu_seconds", "seeds", "split", "metric", "value"]
 COLUMNS += ["ci_low", "ci_high"]
 METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
+CORE_HOUR = 0.05  # price of a core for an hour, in any unit: an EXAMPLE, not a fact
+SWEEP = 100  # networks to train
 
 
-def pareto_run(base: Run, config: ModelConfig | None = None, grid: tuple = GRID) -> Run:
+def pareto_run(base: Run, config: ModelConfig = RECIPE, grid: tuple = GRID) -> Run:
     """One model for each entry of the grid."""
-    config = config or next(row for row in ABLATION if row.name == BASE)
     models = tuple(
         replace(
             config,
@@ -52,20 +48,22 @@ def pareto_run(base: Run, config: ModelConfig | None = None, grid: tuple = GRID)
         )
         for builder, pixels, epochs in grid
     )
-    home = ROOT / "build" / "pareto" if base.name == "real" else base.home / "pareto"
-    return replace(base, name="pareto", home=home, models=models, seeds=SEEDS)
+    return networks_run(base, "pareto", models, SEEDS)
 
 
-def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Train what is missing and score it on validation, twins and test: a frame with COLUMNS, mean over seeds.
+def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
+    """Train what is missing and score it on every split but train: a frame with COLUMNS, mean over seeds.
 
-    cpu_seconds are those of one training. Scores test: the caller records the look.
+    cpu_seconds are those of one training.
     """
+    from ..models.prediction import predict_all
+    from ..models.training import train_all
+
     records = pd.DataFrame(train_all(run, catalog, say=say))
     cost = records.groupby("model")[["parameters", "cpu_seconds"]].mean()
     metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws).query("seed == 'mean'")
     metrics = metrics[metrics["metric"].isin(METRICS)].join(cost, on="model")
-    told = pd.DataFrame(
+    settings = pd.DataFrame(
         {
             config.name: {
                 "width": WIDTHS[config.builder],
@@ -77,7 +75,7 @@ def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] =
         }
     ).T
     whole = ["image_size", "epochs", "seeds"]
-    table = metrics.join(told, on="model")
+    table = metrics.join(settings, on="model")
     return table.astype(dict.fromkeys([*whole, "parameters"], int))[COLUMNS].reset_index(drop=True)
 
 
@@ -101,68 +99,52 @@ def find_front(table: pd.DataFrame) -> pd.Series:
     return (best["value"] > before).reindex(table.index)
 
 
-def describe_pareto(results: Results, table: pd.DataFrame) -> Facts:
-    """Chosen on the exchange twin of validation, told on test."""
+def describe(results: Results) -> dict[str, str]:
+    """enough: the best small network and the cheapest nearly as good; growth: what drives the CPU time of a training.
+
+    Both are chosen on the stress copy "exchange" of validation, and reported on test.
+    """
+    table = results.table("pareto")
     chosen_on = table[(table["split"] == "validation_exchange") & (table["metric"] == "balanced_accuracy")]
     best = chosen_on.loc[chosen_on["value"].idxmax()]
-    enough = chosen_on[chosen_on["value"] >= best["value"] - 0.01].sort_values("cpu_seconds").iloc[0]
+    cheapest = chosen_on[chosen_on["value"] >= best["value"] - 0.01].sort_values("cpu_seconds").iloc[0]
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
-    told = [
+    first, second = (
         f"{row['image_size']} px, {row['epochs']} epochs, width {row['width']:g} (on test "
-        f"{with_span('accuracy', test.loc[row['model']])} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
-        for row in (best, enough)
-    ]
+        f"{Estimate.of_row(test.loc[row['model']]).full} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
+        for row in (best, cheapest)
+    )
     return {
-        "pareto.enough": f"Of {len(test)} small networks, one seed each, the best on the exchange twin of validation "
-        f"has {told[0]}. The cheapest within one point of it there has {told[1]}."
+        "enough": f"Of {len(test)} small networks, one seed each, the best on the stress copy “exchange” of validation "
+        f"has {first}. The cheapest within one point of it there has {second}.",
+        "growth": describe_growth(results, table),
     }
 
 
-CORE_HOUR = 0.05  # price of a core for an hour, in any unit: an EXAMPLE, not a fact
-SWEEP = 100  # networks to train
-
-
-def tell_growth(results: Results, table: pd.DataFrame) -> Facts:
-    """cost.growth -> how the CPU time of a training grows with epochs, pixels and width; and a sweep on paper."""
+def describe_growth(results: Results, table: pd.DataFrame) -> str:
+    """How the CPU time of a training grows with epochs, pixels and width; and a sweep on paper."""
     one = table.drop_duplicates("model").set_index(["width", "image_size", "epochs"])["cpu_seconds"]
     steps = (
         ("twice the epochs", (1.0, 96, 12), (1.0, 96, 24)),
         ("twice the side of the picture", (1.0, 64, 12), (1.0, 128, 12)),
         ("1.5 times the width", (1.0, 96, 12), (1.5, 96, 12)),
     )
-    told = [
+    grown = [
         f"{one[more] / one[less]:.1f} times with {name}" for name, less, more in steps if {less, more} <= set(one.index)
     ]
     final = results.training.query("model == @results.final_model")["cpu_seconds"].mean()
     hours = SWEEP * final / 3600
-    return {
-        "cost.growth": f"The CPU time of a training grows {', '.join(told)}, and linearly with seeds and "
+    return (
+        f"The CPU time of a training grows {', '.join(grown)}, and linearly with seeds and "
         f"radiographs. {SWEEP} trainings of the final network take {hours:.0f} core hours, shared by however many "
         f"cores `train --cluster` finds ({hours * CORE_HOUR:,.2f} at an example price of {CORE_HOUR:g} a core hour)."
-    }
+    )
 
 
 WIDTH_MARKERS = {0.5: "v", 1.0: "o", 1.5: "^"}
 
 
-def plot_pareto(table: pd.DataFrame, grid: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
-    """Value in percent against CPU minutes; grid entries by width, the networks of the series in their colours."""
-    ax = own_axes(ax)
-    told = grid.drop_duplicates("model").set_index("model")
-    for row in table.itertuples():
-        own = row.model in told.index
-        marker = WIDTH_MARKERS[told.loc[row.model, "width"]] if own else "D"
-        shade = GRAY if own else colours[row.model]
-        ax.plot(row.cpu_seconds / 60, 100 * row.value, marker, color=shade, markersize=7 if own else 10, zorder=3)
-    front = table[find_front(table)].sort_values("cpu_seconds")
-    ax.plot(front["cpu_seconds"] / 60, 100 * front["value"], color="black", linewidth=1.2, drawstyle="steps-post")
-    ax.set_xscale("log")
-    ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-    ax.xaxis.set_major_formatter("{x:g}")
-    return ax
-
-
-def draw_pareto(results: Results) -> Figure:
+def draw_pareto(results: Results) -> Drawing:
     grid, final, colours = results.table("pareto"), results.final_model, model_colours(results.run)
     tables = {
         "validation": add_series(grid, results, "validation_exchange", "balanced_accuracy"),
@@ -184,7 +166,7 @@ def draw_pareto(results: Results) -> Figure:
     for ax, (split, table) in zip(axes, tables.items(), strict=False):
         plot_pareto(table, grid, colours, ax)
         ax.set_xlabel("CPU minutes of one training")
-        ax.set_title("exchange twin of validation" if split == "validation" else "official test")
+        ax.set_title('stress copy "exchange" of validation' if split == "validation" else "official test")
     axes[0].set_ylabel("balanced accuracy (%)")
     axes[1].set_ylabel("accuracy (%)")
     for width, marker in WIDTH_MARKERS.items():
@@ -194,3 +176,29 @@ def draw_pareto(results: Results) -> Figure:
     axes[2].axis("off")
     axes[2].legend(loc="center left", bbox_to_anchor=(-0.15, 0.5), borderaxespad=0, labelspacing=0.8)
     return figure
+
+
+def plot_pareto(table: pd.DataFrame, grid: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
+    """Value in percent against CPU minutes; grid entries by width, the networks of the series in their colours."""
+    ax = own_axes(ax)
+    small = grid.drop_duplicates("model").set_index("model")
+    for row in table.itertuples():
+        is_small = row.model in small.index
+        marker = WIDTH_MARKERS[small.loc[row.model, "width"]] if is_small else "D"
+        shade = GRAY if is_small else colours[row.model]
+        ax.plot(row.cpu_seconds / 60, 100 * row.value, marker, color=shade, markersize=7 if is_small else 10, zorder=3)
+    front = table[find_front(table)].sort_values("cpu_seconds")
+    ax.plot(front["cpu_seconds"] / 60, 100 * front["value"], color="black", linewidth=1.2, drawstyle="steps-post")
+    ax.set_xscale("log")
+    ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    ax.xaxis.set_major_formatter("{x:g}")
+    return ax
+
+
+STUDY = Study(
+    compute_pareto,
+    describe,
+    figures={"pareto": Figure(draw_pareto, "Dots: accuracy against CPU minutes, with the front")},
+    looks_at_test="pareto: small networks of several widths, sizes and epochs",
+    networks=pareto_run,
+)

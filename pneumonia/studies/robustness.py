@@ -1,4 +1,4 @@
-"""Every model on the official test split as other machines would have delivered it: results/robustness.csv."""
+"""What if another machine had taken the test radiographs? Corrupted in sixteen ways, and resampled in four."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import cv2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from ..config import Run
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..evaluation.wording import Facts, percent, with_span
 from ..results import Results, title_of
-from ..style import new_figure, own_axes, wrap
+from ..style import new_figure
 from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from .conditions import Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
-from .masking import LOWEST
+from .drawing import name_rows, shade_cells, text_colour
+from .study import Figure, Study
 
 REFERENCE = "basic_cnn"  # whose errors are 1 in the corruption error
 CLEAN, ALL = "none", "mean of all"
-REALISTIC = 3  # up to this severity a hospital may well deliver it
+REALISTIC = 3  # a hospital may well deliver radiographs up to this severity
 RESAMPLING = {  # as OpenCV does it: but for "area" without antialiasing, which is what many loaders do
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
@@ -71,7 +72,7 @@ def compute_corruption_errors(measured: dict[tuple, Measured]) -> dict[tuple, Me
         found[model, ALL, 0, "accuracy"] = Measured(float(mean[0]), mean[1], cells[0].seeds)
         if REFERENCE not in models:
             continue
-        ratios = {name: _error(measured, model, name) for name in CORRUPTIONS}
+        ratios = {name: _corruption_error(measured, model, name) for name in CORRUPTIONS}
         for name, (value, samples) in ratios.items():
             found[model, name, 0, "corruption_error"] = Measured(value, samples, cells[0].seeds)
         values, samples = zip(*ratios.values(), strict=True)
@@ -81,21 +82,7 @@ def compute_corruption_errors(measured: dict[tuple, Measured]) -> dict[tuple, Me
     return found
 
 
-def find_worst(table: pd.DataFrame, model: str, up_to: int = REALISTIC, metric: str = "accuracy") -> pd.Series:
-    """The row of the lowest `metric` of a model among corruptions of severity 1 to `up_to`."""
-    rows = table.query("model == @model and metric == @metric and 1 <= severity <= @up_to")
-    return rows.loc[rows["value"].idxmin()]
-
-
-def describe_resampling(table: pd.DataFrame, model: str) -> tuple[str, float]:
-    """(method, change of the accuracy in points) of the resampling that moves a model most from how it was trained."""
-    rows = table.query("model == @model and metric == 'accuracy'").set_index("condition")["value"]
-    moved = {name: 100 * (rows[f"resampled {name}"] - rows[CLEAN]) for name in RESAMPLING}
-    worst = max(moved, key=lambda name: abs(moved[name]))
-    return worst, float(moved[worst])
-
-
-def _error(measured: dict[tuple, Measured], model: str, name: str) -> tuple[float, np.ndarray]:
+def _corruption_error(measured: dict[tuple, Measured], model: str, name: str) -> tuple[float, np.ndarray]:
     """Errors of a model over the severities of one corruption, as a share of those of REFERENCE."""
     ours, theirs = (
         [measured[who, name, severity, "accuracy"] for severity in SEVERITIES] for who in (model, REFERENCE)
@@ -106,37 +93,47 @@ def _error(measured: dict[tuple, Measured], model: str, name: str) -> tuple[floa
         return float(np.divide(*values)), np.divide(*samples)
 
 
-RESAMPLING_LIMIT = 1.0  # points of accuracy that the way of resampling may move
+def find_worst(table: pd.DataFrame, model: str, up_to: int = REALISTIC, metric: str = "accuracy") -> pd.Series:
+    """The row of the lowest `metric` of a model among corruptions of severity 1 to `up_to`."""
+    rows = table.query("model == @model and metric == @metric and 1 <= severity <= @up_to")
+    return rows.loc[rows["value"].idxmin()]
 
 
-def describe_robustness(results: Results, table: pd.DataFrame) -> Facts:
-    final, title = results.final_model, title_of(results, results.final_model)
+def find_worst_resampling(table: pd.DataFrame, model: str) -> tuple[str, float]:
+    """(method, change of the accuracy in points) of the resampling that moves a model most from how it was trained."""
+    rows = table.query("model == @model and metric == 'accuracy'").set_index("condition")["value"]
+    moved = {name: 100 * (rows[f"resampled {name}"] - rows[CLEAN]) for name in RESAMPLING}
+    worst = max(moved, key=lambda name: abs(moved[name]))
+    return worst, float(moved[worst])
+
+
+def describe(results: Results) -> dict[str, str]:
+    """worst (corruption), error (over all of them), resampling."""
+    table, final, title = results.table("robustness"), results.final_model, title_of(results, results.final_model)
     rates = table[table["model"] == final].set_index(["condition", "severity", "metric"])["value"]
-    worst, blind, extreme = (
+    worst, least_found, extreme = (
         find_worst(table, final, up_to, metric)
         for up_to, metric in ((REALISTIC, "accuracy"), (REALISTIC, "sensitivity"), (len(SEVERITIES), "accuracy"))
     )
     sensitivity, specificity = (
         percent(rates[worst["condition"], worst["severity"], metric]) for metric in ("sensitivity", "specificity")
     )
-    method, moved = describe_resampling(table, final)
-    within = "less than" if abs(moved) < RESAMPLING_LIMIT else "not less than"
+    method, moved = find_worst_resampling(table, final)
     return {
-        "robustness.worst": f"The worst case up to severity {REALISTIC} of {len(SEVERITIES)} is {worst['condition']} "
-        f"at severity {worst['severity']}: {with_span('accuracy', worst)} accuracy instead of "
+        "worst": f"The worst case up to severity {REALISTIC} of {len(SEVERITIES)} is {worst['condition']} "
+        f"at severity {worst['severity']}: {Estimate.of_row(worst).full} accuracy instead of "
         f"{percent(rates[CLEAN, 0, 'accuracy'])}, with a sensitivity of {sensitivity} and a specificity of "
-        f"{specificity}. "
-        f"Sensitivity is lowest under {blind['condition']} (severity {blind['severity']}: "
-        f"{with_span('sensitivity', blind)}). At the highest severity, accuracy falls to {percent(extreme['value'])} "
+        f"{specificity}. Sensitivity is lowest under {least_found['condition']} (severity {least_found['severity']}: "
+        f"{Estimate.of_row(least_found).full}). At the highest severity, accuracy falls to {percent(extreme['value'])} "
         f"({extreme['condition']}).",
-        "robustness.resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} "
-        f"points ({method}), {within} one point.",
-        "robustness.error": _corruption_error(results, table),
+        "resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} points "
+        f"({method}).",
+        "error": describe_errors(results, table),
     }
 
 
-def _corruption_error(results: Results, table: pd.DataFrame) -> str:
-    """Beside the same ratio on radiographs as they are: most of what is gained there is lost under corruptions."""
+def describe_errors(results: Results, table: pd.DataFrame) -> str:
+    """The corruption error beside the same ratio without corruption: most of what is gained there may be lost here."""
     final = results.final_model
     mean = table[table["condition"] == ALL].set_index(["model", "metric"])
     if (final, "corruption_error") not in mean.index:
@@ -146,38 +143,61 @@ def _corruption_error(results: Results, table: pd.DataFrame) -> str:
     untouched = (1 - clean[final]) / (1 - clean[REFERENCE])
     return (
         f"Over {kinds} corruptions of {len(SEVERITIES)} severities its accuracy is "
-        f"{with_span('accuracy', mean.loc[(final, 'accuracy')])}, and it errs {ratio['value']:.2f} times "
+        f"{Estimate.of_row(mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
         f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {title_of(results, REFERENCE)}; "
         f"on untouched radiographs {untouched:.2f} times."
     )
 
 
-def plot_shares(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def average_severities(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy (0-1), mean over severities: models by corruption."""
+    return _pivot(table, "model")
+
+
+def by_severity(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Accuracy (0-1) of one model: severities by corruption."""
+    return _pivot(table[table["model"] == model], "severity")
+
+
+def _pivot(table: pd.DataFrame, index: str) -> pd.DataFrame:
+    rows = table[(table["metric"] == "accuracy") & (table["severity"] > 0)]
+    cells = rows.pivot_table(index=index, columns="condition", values="value", sort=False)
+    return cells[[name for name in CORRUPTIONS if name in cells]]
+
+
+def draw_robustness(results: Results) -> Drawing:
+    table, final = results.table("robustness"), results.final_model
+    worst = find_worst(table, final)
+    clean = table.query("model == @final and condition == @CLEAN and metric == 'accuracy'")["value"].iloc[0]
+    title = (
+        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {title_of(results, final)} "
+        f"falls from {percent(clean)} to {percent(worst['value'])} accuracy{_compare_errors(results, table)}"
+    )
+    note = f"Accuracy on test in percent at threshold {HALF}, mean over seeds. Above: mean of all severities."
+    figure = new_figure(title, note, height=7.0)
+    models, severities = average_severities(table), by_severity(table, final)
+    upper, lower = figure.subplots(2, 1, height_ratios=(len(models), len(severities)), sharex=True)
+    plot_percent(models, upper)
+    plot_percent(severities, lower)
+    upper.tick_params(labelbottom=False)
+    name_rows(upper, results, models.index, 2.6)
+    names = [f"severity {level}" for level in severities.index]
+    lower.set_yticks(range(len(severities)), names, size=12, weight="bold")
+    lower.set_xlabel(f"corruption; below the gap: {title_of(results, final)} by severity")
+    return figure
+
+
+def plot_percent(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Shares of 1 as shade and as whole percent; rows and columns as in the frame."""
-    ax = own_axes(ax)
-    values = table.to_numpy(dtype=float)
-    ax.imshow(values, cmap="cividis", vmin=LOWEST, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        colour = "black" if value > 0.75 else "white"
-        ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", size=12, color=colour)
+    ax = shade_cells(table, ax)
+    for (row, column), value in np.ndenumerate(table.to_numpy(dtype=float)):
+        ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", size=12, color=text_colour(value))
     ax.set_xticks(range(len(table.columns)), table.columns, rotation=90)
-    ax.tick_params(length=0)
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
     return ax
 
 
-def compute_heat(table: pd.DataFrame, model: str | None = None) -> pd.DataFrame:
-    """Accuracy (0-1): models by corruption, mean over severities; or of one model, severities by corruption."""
-    rows = table[(table["metric"] == "accuracy") & (table["severity"] > 0)]
-    index = "model" if model is None else "severity"
-    rows = rows if model is None else rows[rows["model"] == model]
-    heat = rows.pivot_table(index=index, columns="condition", values="value", sort=False)
-    return heat[[name for name in CORRUPTIONS if name in heat]]
-
-
-def describe_corruption_error(results: Results, table: pd.DataFrame) -> str:
-    """The mean corruption error of the final model, if there is a network to measure it by."""
+def _compare_errors(results: Results, table: pd.DataFrame) -> str:
+    """The end of the title: the mean corruption error of the final model, if there is a network to compare with."""
     chosen = (table["metric"] == "corruption_error") & (table["condition"] == ALL)
     rows = table[chosen].set_index("model")["value"]
     if results.final_model not in rows.index or results.final_model == REFERENCE:
@@ -185,27 +205,9 @@ def describe_corruption_error(results: Results, table: pd.DataFrame) -> str:
     return f"; all in all it errs {rows[results.final_model]:.2f} times as often as {title_of(results, REFERENCE)}"
 
 
-def draw_robustness(results: Results) -> Figure:
-    table, final = results.table("robustness"), results.final_model
-    worst = find_worst(table, final)
-    clean = table.query("model == @final and condition == 'none' and metric == 'accuracy'")["value"].iloc[0]
-    title = (
-        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {title_of(results, final)} "
-        f"falls from {percent(clean)} to {percent(worst['value'])} accuracy"
-        f"{describe_corruption_error(results, table)}"
-    )
-    note = f"Accuracy on test in percent at threshold {HALF}, mean over seeds. Above: mean of all severities."
-    figure = new_figure(title, note, height=7.0)
-    models, severities = compute_heat(table), compute_heat(table, final)
-    upper, lower = figure.subplots(2, 1, height_ratios=(len(models), len(severities)), sharex=True)
-    plot_shares(models, upper)
-    plot_shares(severities, lower)
-    upper.tick_params(labelbottom=False)
-    upper.set_yticks(range(len(models)), [wrap(title_of(results, name), 2.6, 12) for name in models.index], size=12)
-    for label, name in zip(upper.get_yticklabels(), models.index, strict=True):
-        label.set_weight("bold" if name == final else "normal")
-    lower.set_yticks(
-        range(len(severities)), [f"severity {level}" for level in severities.index], size=12, weight="bold"
-    )
-    lower.set_xlabel(f"corruption; below the gap: {title_of(results, final)} by severity")
-    return figure
+STUDY = Study(
+    compute_robustness,
+    describe,
+    figures={"robustness": Figure(draw_robustness, "Heat map: accuracy of every model under sixteen corruptions")},
+    looks_at_test="robustness: the test split corrupted and resampled, models as they were",
+)

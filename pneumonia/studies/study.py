@@ -52,6 +52,7 @@ class Study:
     tables: dict[str, Callable[[Results], Table]] = field(default_factory=dict)
     looks_at_test: str = ""  # the reason given in test_looks.csv; "": it does not score the test split
     networks: Callable[[Run], Run] | None = None  # the run of the networks that are trained for it, in build/
+    depends_on: Callable[[str], str] = str  # hash of the catalog -> hash of all that its own networks depend on
 
 
 @dataclass(frozen=True)

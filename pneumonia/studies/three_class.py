@@ -1,36 +1,30 @@
-"""Which pneumonia? The small recipe with three outputs (normal, bacterial, viral), beside the same one with two.
-
-Weights stay in build/three_class; what is measured goes into results/three_class.csv. A member that was trained for
-the same configuration and radiographs is not trained again.
-"""
+"""Can a network distinguish bacterial from viral pneumonia? The small recipe with three outputs, and with two."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import pandas as pd
-from keras import layers
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
-from ..config import KINDS, ROOT, ModelConfig, PneumoniaError, Run
+from ..config import KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import hash_catalog, select_used
-from ..data.generators import RadiographGenerator
 from ..data.pixels import load_pixels
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..evaluation.wording import Facts, percent, with_span
-from ..models.architectures import build_model
-from ..models.training import Progress, say_now, train_one
-from ..models.weights import hash_weights, load_trained, save_trained
 from ..records import hash_file, record_path, save_atomically, weights_path
 from ..results import Results
-from ..series import ABLATION
 from ..style import new_figure, own_axes
-from .learning_curve import BASE
+from .networks import RECIPE, networks_run
+from .study import Figure, Study
+
+if TYPE_CHECKING:
+    import keras
 
 SEEDS = (0, 1, 2)
 THREE, TWO = "three_class", "two_class"
@@ -38,23 +32,53 @@ SPLITS = ("validation", "test")
 COLUMNS = ["model", "split", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
 
 
-def three_class_run(base: Run, config: ModelConfig | None = None) -> Run:
-    """Two rows of the same recipe, apart in nothing but their head. Neither is calibrated: that is for two classes."""
-    config = replace(config or next(row for row in ABLATION if row.name == BASE), calibrate=False, seeds=SEEDS)
+def three_class_run(base: Run, config: ModelConfig = RECIPE) -> Run:
+    """Two networks that differ in nothing but their head. Neither is calibrated: that is for two classes."""
+    config = replace(config, calibrate=False, seeds=SEEDS)
     models = tuple(replace(config, name=name, title=name.replace("_", " ")) for name in (TWO, THREE))
-    home = ROOT / "build" / "three_class" if base.name == "real" else base.home / "three_class"
-    return replace(base, name="three_class", home=home, models=models, seeds=SEEDS)
+    return networks_run(base, "three_class", models, SEEDS)
+
+
+def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
+    """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
+
+    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
+    which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
+    KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the confusion matrix
+    "<true> as <predicted>".
+    """
+    from ..models.weights import load_trained
+
+    train_members(run, catalog, say)
+    used, rows = select_used(catalog), []
+    for split in SPLITS:
+        chosen = np.flatnonzero(used["split"] == split)
+        cases = used.iloc[chosen]
+        weights = bootstrap_weights(cases["patient_id"], run.bootstrap_draws).astype(float)
+        for config in run.models:
+            images = load_pixels(run, catalog, config.image_size)[chosen]
+            outputs = [_predict(load_trained(run, config, seed), images) for seed in run.seeds_of(config)]
+            per_seed = [measure_outputs(kind_labels(cases), output, weights) for output in outputs]
+            for metric in per_seed[0]:
+                value = np.mean([found[metric][0] for found in per_seed])
+                interval = percentile_interval(np.mean([found[metric][1] for found in per_seed], axis=0))
+                rows.append((config.name, split, metric, float(value), *interval, len(cases), len(outputs)))
+    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
 
 
 def build_three_class(config: ModelConfig) -> keras.Model:
     """The network of the configuration with a softmax over KINDS in place of its sigmoid."""
+    import keras
+
+    from ..models.architectures import build_model
+
     model = build_model(config)
-    output = layers.Dense(len(KINDS), activation="softmax", name="kind")(model.layers[-2].output)
+    output = keras.layers.Dense(len(KINDS), activation="softmax", name="kind")(model.layers[-2].output)
     return keras.Model(model.inputs[0], output, name=config.name)
 
 
 def kind_labels(rows: pd.DataFrame) -> np.ndarray:
-    """0, 1, 2 = index in KINDS. PneumoniaError for archives whose files do not tell the kind (MedMNIST)."""
+    """0, 1, 2 = index in KINDS. PneumoniaError for archives whose files do not name the kind (MedMNIST)."""
     if unknown := set(rows["kind"]) - set(KINDS):
         raise PneumoniaError(f"catalog.csv: kind {', '.join(sorted(unknown))} is unknown; use files that name the kind")
     return rows["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
@@ -62,6 +86,10 @@ def kind_labels(rows: pd.DataFrame) -> np.ndarray:
 
 def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
     """Train the three outputs as training.fit_cnn trains one: same order, draws, optimiser and schedule."""
+    import keras
+
+    from ..data.generators import RadiographGenerator
+
     used, pixels = select_used(catalog), load_pixels(run, catalog, config.image_size)
     chosen = np.flatnonzero(used["split"] == "train_fit")
     labels = kind_labels(used)[chosen]  # an exchange needs the class only: not 0 is PNEUMONIA to it
@@ -83,8 +111,11 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
     return model
 
 
-def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> None:
-    """Train what is missing of both heads."""
+def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> None:
+    """Train what is missing: a member of the same configuration and radiographs is not trained again."""
+    from ..models.training import Progress, train_one
+    from ..models.weights import hash_weights, save_trained
+
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     progress, identity = Progress(members, say), hash_catalog(catalog)
     for config, seed in members:
@@ -102,45 +133,19 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = 
         save_atomically(record_path(run, config, seed), lambda partial, text=text: partial.write_text(text))
 
 
-def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None] = say_now) -> pd.DataFrame:
-    """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
-
-    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
-    which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
-    KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the confusion matrix
-    "true as called". Scores test: the caller records the look.
-    """
-    train_members(run, catalog, say)
-    used, rows = select_used(catalog), []
-    for split in SPLITS:
-        chosen = np.flatnonzero(used["split"] == split)
-        cases = used.iloc[chosen]
-        weights = bootstrap_weights(cases["patient_id"], run.bootstrap_draws).astype(float)
-        for config in run.models:
-            images = load_pixels(run, catalog, config.image_size)[chosen]
-            outputs = [_predict(load_trained(run, config, seed), images) for seed in run.seeds_of(config)]
-            per_seed = [measure_outputs(kind_labels(cases), output, weights) for output in outputs]
-            for metric in per_seed[0]:
-                value = np.mean([found[metric][0] for found in per_seed])
-                interval = percentile_interval(np.mean([found[metric][1] for found in per_seed], axis=0))
-                rows.append((config.name, split, metric, float(value), *interval, len(cases), len(outputs)))
-    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
-
-
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
     """metric -> (value, samples) of one network; output is (n, 3), or (n, 1) of the binary head."""
-    ill = 1 - output[:, 0] if output.shape[1] == 3 else output[:, 0]
-    ill = np.clip(ill, 0, 1)
-    plain, drawn = (threshold_metrics(kinds > 0, ill, 0.5, w) for w in (None, weights))
+    y_prob = np.clip(1 - output[:, 0] if output.shape[1] == 3 else output[:, 0], 0, 1)
+    plain, drawn = (threshold_metrics(kinds > 0, y_prob, 0.5, w) for w in (None, weights))
     found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
-    found["roc_auc"] = roc_auc(kinds > 0, ill), roc_auc(kinds > 0, ill, weights)
+    found["roc_auc"] = roc_auc(kinds > 0, y_prob), roc_auc(kinds > 0, y_prob, weights)
     if output.shape[1] == 1:
         return found
-    called = output.argmax(axis=1)
-    found["accuracy of three"] = _share(called == kinds, np.ones(len(kinds), bool), weights)
+    predicted = output.argmax(axis=1)
+    found["accuracy of three"] = _share(predicted == kinds, np.ones(len(kinds), bool), weights)
     for true, name in enumerate(KINDS):
-        for as_called, called_name in enumerate(KINDS):
-            found[f"{name} as {called_name}"] = _share(called == as_called, kinds == true, weights)
+        for index, other in enumerate(KINDS):
+            found[f"{name} as {other}"] = _share(predicted == index, kinds == true, weights)
     guess = 1 + (output[:, 2] > output[:, 1])
     found["bacteria or virus"] = _share(guess == kinds, kinds > 0, weights)
     return found
@@ -154,6 +159,8 @@ def _share(right: np.ndarray, among: np.ndarray, weights: np.ndarray) -> tuple[f
 
 
 def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    from ..data.generators import RadiographGenerator
+
     return model.predict(RadiographGenerator(images, np.zeros(len(images)), 128), verbose=0)
 
 
@@ -167,50 +174,34 @@ def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool
     return path.exists() and known == (config.hash(), identity, hash_file(path))
 
 
-def describe_three_class(results: Results, table: pd.DataFrame) -> Facts:
-    rows = table.set_index(["split", "model", "metric"])
-    told, before = (
-        with_span("accuracy", rows.loc[(split, "three_class", "bacteria or virus")]) for split in ("test", "validation")
+def describe(results: Results) -> dict[str, str]:
+    """kinds: how often bacterial and viral pneumonia are distinguished, and what three outputs do to the ROC AUC."""
+    rows = results.table("three_class").set_index(["split", "model", "metric"])
+    test, validation = (
+        Estimate.of_row(rows.loc[(split, THREE, "bacteria or virus")]) for split in ("test", "validation")
     )
-    three, two = (with_span("roc_auc", rows.loc[("test", model, "roc_auc")]) for model in ("three_class", "two_class"))
+    three, two = (Estimate.of_row(rows.loc[("test", model, "roc_auc")], "roc_auc") for model in (THREE, TWO))
     return {
-        "three_class.kinds": f"A small network (96 px) tells bacterial from viral pneumonia in {told} of the ill "
-        f"on test and in {before} on validation, whose labels no third physician checked. For ill or healthy, three "
-        f"outputs have a ROC AUC of {three}, two have {two}."
+        "kinds": "A small network (96 px) distinguishes bacterial from viral pneumonia correctly in "
+        f"{test.full} of the children with pneumonia on test and in {validation.full} on validation, whose labels no "
+        "third physician checked. For PNEUMONIA against NORMAL, three outputs have a ROC AUC of "
+        f"{three.full}, two have {two.full}."
     }
 
 
 KIND_TITLES = {"NORMAL": "normal", "bacteria": "bacterial", "virus": "viral"}
-HEADS = {"two_class": ("two outputs", "#0072B2", "o"), "three_class": ("three outputs", "#D55E00", "s")}
+HEADS = {TWO: ("two outputs", "#0072B2", "o"), THREE: ("three outputs", "#D55E00", "s")}
 
 
-def plot_kinds(values: pd.Series, ax: Axes | None = None) -> Axes:
-    """Confusion of the three outputs in percent of the row, the true kind. values: "true as called" -> share."""
-    ax = own_axes(ax)
-    shares = np.array([[values[f"{true} as {called}"] for called in KINDS] for true in KINDS])
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.62 else "black"
-        ax.text(column, row, percent(share), ha="center", va="center", size=15, weight="bold", color=colour)
-    titles = [KIND_TITLES[kind] for kind in KINDS]
-    ax.set_xticks(range(3), titles)
-    ax.set_yticks(range(3), titles)
-    ax.set(xlabel="called", ylabel="true kind")
-    ax.grid(visible=False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return ax
-
-
-def draw_three_class(results: Results) -> Figure:
+def draw_three_class(results: Results) -> Drawing:
     everything = results.table("three_class").set_index(["split", "model", "metric"])["value"]
     before = everything["validation", "three_class", "bacteria or virus"]
     table = results.table("three_class").query("split == 'test'")
     three = table[table["model"] == "three_class"].set_index("metric")["value"]
     two = table[table["model"] == "two_class"].set_index("metric")["value"]
     title = (
-        f"Bacterial and viral are told apart in {percent(three['bacteria or virus'])} of the ill ({percent(before)} on "
-        f"validation); for ill or healthy, ROC AUC: three outputs {three['roc_auc']:.3f}, two {two['roc_auc']:.3f}"
+        f"Bacterial or viral is right for {percent(three['bacteria or virus'])} of pneumonias ({percent(before)} on "
+        f"validation); PNEUMONIA or NORMAL, ROC AUC: three outputs {three['roc_auc']:.3f}, two {two['roc_auc']:.3f}"
     )
     note = (
         "The small recipe (96 px) on test, mean over seeds; left in percent of the true kind. Bars: 95 % intervals. "
@@ -230,3 +221,32 @@ def draw_three_class(results: Results) -> Figure:
     right.set(ylim=(len(metrics) - 0.5, -0.7), xlabel="for PNEUMONIA against NORMAL (%)")
     right.legend(loc="upper left", ncols=2)
     return figure
+
+
+def plot_kinds(values: pd.Series, ax: Axes | None = None) -> Axes:
+    """Confusion of the three outputs in percent of the row, the true kind. values: "<true> as <predicted>" -> share."""
+    ax = own_axes(ax)
+    shares = np.array([[values[f"{true} as {other}"] for other in KINDS] for true in KINDS])
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.62 else "black"
+        ax.text(column, row, percent(share), ha="center", va="center", size=15, weight="bold", color=colour)
+    titles = [KIND_TITLES[kind] for kind in KINDS]
+    ax.set_xticks(range(3), titles)
+    ax.set_yticks(range(3), titles)
+    ax.set(xlabel="predicted kind", ylabel="true kind")
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+STUDY = Study(
+    compute_three_class,
+    describe,
+    figures={
+        "three_class": Figure(draw_three_class, "Confusion of normal, bacterial and viral; accuracy beside two outputs")
+    },
+    looks_at_test="three outputs (normal, bacterial, viral) beside one",
+    networks=three_class_run,
+)

@@ -1,0 +1,16 @@
+"""The small networks that some studies train for themselves; their weights stay in build/."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..config import ROOT, ModelConfig, Run
+from ..series import ABLATION
+
+RECIPE = next(row for row in ABLATION if row.name == "ablation_aspect")  # that of the Robust CNN, 96 px and 12 epochs
+
+
+def networks_run(base: Run, name: str, models: tuple[ModelConfig, ...], seeds: tuple[int, ...]) -> Run:
+    """A run beside the one whose radiographs it uses, with a home of its own."""
+    home = ROOT / "build" / name if base.name == "real" else base.home / name
+    return replace(base, name=name, home=home, models=models, seeds=seeds)
