@@ -1,16 +1,18 @@
-"""What speed was measured, side by side with the usual ways: the figure `bench`."""
+"""How fast are reading and training, beside the usual ways? Measured from outside, by the package bench/."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ..config import CLAIMED_ACCURACY
-from ..evaluation.wording import NOTHING, Facts, Table, join_words, percent
-from ..results import Results, command_for
+from ..evaluation.estimate import percent
+from ..evaluation.wording import join_words
+from ..results import Results
 from ..style import GRAY, new_figure, own_axes, wrap
+from .study import Figure, Study, Table
 
 OURS, FLOW = "pneumonia", "flow_from_directory"
 READERS = {  # variant -> label, colour, marker
@@ -21,6 +23,7 @@ READERS = {  # variant -> label, colour, marker
 }
 BLUE = "#0072B2"
 LABEL_WIDTH = 1.9  # inches for the names of the rows
+SMALL = {"this project, in small": " (96 px, 6 epochs)"}  # what bench/cost.py trains
 
 
 def select(table: pd.DataFrame, benchmark: str, metric: str, column: str = "median") -> pd.Series:
@@ -72,7 +75,7 @@ def plot_training(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_bench(results: Results) -> Figure:
+def draw_bench(results: Results) -> Drawing:
     table = results.table("bench")
     passes = list_passes(table)
     later = next(name for name in passes if name.endswith("later passes"))
@@ -95,42 +98,18 @@ def draw_bench(results: Results) -> Figure:
     return figure
 
 
-ARCHIVE = 1_000_000  # radiographs to read
-SMALL = {"this project, in small": " (96 px, 6 epochs)"}  # what bench/cost.py trains
-
-
-def tell_archive(results: Results, table: pd.DataFrame) -> Facts:
-    """cost.archive -> reading a million radiographs, from the largest list of copies and the one of untouched files."""
-    rates = table[table["benchmark"] == "end to end"].set_index("variant")["median"]
-    if rates.empty:
-        return {"cost.archive": "How long an archive takes was not measured."}
-    largest: dict[str, tuple[int, float]] = {}  # kind of file -> length of the list, files a second
-    for variant, rate in rates.items():
-        count, kind = variant.split(maxsplit=1)
-        largest[kind] = max(largest.get(kind, (0, 0.0)), (int(count), rate))
-    told = [
-        f"{rate:.0f} {kind} a second ({ARCHIVE / rate / 3600:.1f} hours for {ARCHIVE:,}; a list of {count:,})"
-        for kind, (count, rate) in largest.items()
-    ]
-    cpu = table.query("benchmark == 'throughput' and unit == 'ms' and variant == 'ONNX Runtime'")["median"]
-    priced = "" if cpu.empty else f" The network alone takes {cpu.iloc[0] * ARCHIVE / 3.6e6:.1f} core hours for them."
-    return {"cost.archive": f"Read in one run on one machine: {' and '.join(told)}.{priced}"}
-
-
-def tabulate_pipeline(results: Results, facts: Facts) -> Table:
-    """results/bench.csv: radiographs a second, pass by pass, beside flow_from_directory and the fastest other way."""
+def tabulate_pipeline(results: Results) -> Table:
+    """Radiographs a second, pass by pass, beside flow_from_directory and the fastest other way."""
     head = ["radiographs a second", "this project", f"`{FLOW}`", "fastest other way", f"times `{FLOW}`"]
-    if "bench" not in results.measured:
-        return head, [[f"not measured in this run (`{command_for('bench')}`)", *[NOTHING] * 4]]
     speeds, rows = results.table("bench").query("metric == 'throughput'"), []
     for benchmark, of_pass in speeds.groupby("benchmark", sort=False):
         medians = of_pass.set_index("variant")["median"]
         if {OURS, FLOW} <= set(medians.index):
             other = medians.drop(OURS).idxmax()
-            told = [f"{medians[name]:,.0f}" for name in (OURS, FLOW, other)]
+            shown = [f"{medians[name]:,.0f}" for name in (OURS, FLOW, other)]
             ratio = of_pass.set_index("variant").loc[OURS, "ratio"]  # within a round, as in the figure
-            rows.append([benchmark, *told[:2], f"{told[2]} (`{other}`)", spell_times(ratio)])
-    return head, rows
+            rows.append([benchmark, *shown[:2], f"{shown[2]} (`{other}`)", spell_times(ratio)])
+    return Table(head, rows)
 
 
 def spell_times(ratio: float) -> str:
@@ -138,87 +117,54 @@ def spell_times(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
-def tell_goal(results: Results, table: pd.DataFrame) -> Facts:
-    """cost.goal -> CPU seconds to the claimed accuracy, ours beside the popular recipe's."""
+def describe(results: Results) -> dict[str, str]:
+    """goal (CPU seconds to the claimed accuracy), backends (speed of training)."""
+    table = results.table("bench")
+    return {"goal": describe_goal(table), "backends": describe_backends(table)}
+
+
+def describe_goal(table: pd.DataFrame) -> str:
+    """CPU seconds to the claimed accuracy, ours beside the popular recipe's."""
     rows = table[table["benchmark"].str.endswith(" on test")]
     if rows.empty:
-        return {
-            "cost.goal": "What it costs to reach the claimed accuracy was not measured (`python -m bench --only cost`)."
-        }
+        return "What it costs to reach the claimed accuracy was not measured (`python -m bench --only cost`)."
     cost, best = (rows[rows["metric"] == metric].set_index("variant") for metric in ("cost", "best accuracy"))
-    told, reached = [], best["median"] >= 100 * CLAIMED_ACCURACY
+    costs, reached = [], best["median"] >= 100 * CLAIMED_ACCURACY
     for name, row in cost.iterrows():
         verb = f"has {best.loc[name, 'median']:.1f} % after" if reached[name] else "is not there after all of its"
-        told.append(f"{'the ' * name.startswith('popular')}{name}{SMALL.get(name, '')} {verb} {row['median']:,.0f}")
+        costs.append(f"{'the ' * name.startswith('popular')}{name}{SMALL.get(name, '')} {verb} {row['median']:,.0f}")
     theirs, ours = cost["median"]
     ratio = f" ({spell_times(theirs / ours)} times as much for the former)" if reached.all() else ""
-    return {
-        "cost.goal": f"CPU seconds of a training until the mean of {cost['runs'].iloc[0]} seeds has "
-        f"{percent(CLAIMED_ACCURACY, 0)} of test right, from the files on: {'; '.join(told)}{ratio}."
-    }
+    return (
+        f"CPU seconds of a training, from reading the files on, until the mean test accuracy of "
+        f"{cost['runs'].iloc[0]} seeds is {percent(CLAIMED_ACCURACY, 0)}: {'; '.join(costs)}{ratio}."
+    )
 
 
-def tell_backends(results: Results, table: pd.DataFrame) -> Facts:
-    """cost.backends -> radiographs a second of training under every backend that was measured, the default first."""
+def describe_backends(table: pd.DataFrame) -> str:
+    """Radiographs a second of training under every backend that was measured, the default first."""
     rows = table[table["benchmark"] == "training"].set_index(["metric", "variant"])
     if rows.empty:
-        return {"cost.backends": "How fast training is was not measured (`python -m bench --only training`)."}
+        return "How fast training is was not measured (`python -m bench --only training`)."
     speed, share = rows.loc["throughput"], rows.loc["share of peak", "median"]
     default = speed.index[0]
     others = [
         f"{spell_times(row['ratio'])} times with {name.removeprefix('tensorflow, ')}"
         for name, row in speed.iloc[1:].iterrows()
     ]
-    return {
-        "cost.backends": f"The default, {default} in float32, trains on {speed.loc[default, 'median']:.0f} radiographs "
+    return (
+        f"The default, {default} in float32, trains on {speed.loc[default, 'median']:.0f} radiographs "
         f"a second ({share[default]:.0f} % of the speed of a large matrix product); {join_words(others)}. bfloat16 "
         "keeps 8 bits of every number, so the committed weights do without it."
-    }
+    )
 
 
-KERAS = "keras.Model.predict"
-
-
-def tabulate_reading(results: Results, facts: Facts) -> Table:
-    """results/predict_bench.csv: what Keras takes, what `predict` takes, and how many times better that is."""
-    head = ["measured", "Keras", "`predict`", "times better"]
-    if "predict_bench" not in results.measured:
-        return head, [missing_row("predict_bench", len(head))]
-    table, rows = results.table("predict_bench"), []
-    beside = table[table["benchmark"].isin(("cold start", "throughput"))]
-    for metric, pair in beside.groupby("metric", sort=False):
-        keras, ours = (pair[(pair["variant"] == KERAS) == side].iloc[0] for side in (True, False))
-        rows.append([metric, _amount(keras), _amount(ours), f"{ours['ratio']:.1f}"])
-    alone = table[table["benchmark"].isin(("memory", "end to end"))]
-    for variant, pair in alone.groupby("variant", sort=False):
-        count, what = variant.split(maxsplit=1)
-        told = ", ".join(f"{_amount(row)} {row['metric']}" for _, row in pair.iterrows())
-        rows.append([f"{int(count):,} {what}, file by file", NOTHING, told, NOTHING])
-    return head, rows
-
-
-def tell_agreement(results: Results, table: pd.DataFrame) -> Facts:
-    """reading.agreement -> prose from the rows "agreement" of predict_bench.csv."""
-    rows = table[table["benchmark"] == "agreement"].set_index(["variant", "metric"])
-    told = []
-    if "ONNX Runtime" in rows.index:
-        worst = rows.loc[("ONNX Runtime", "largest difference in probability")]
-        told.append(f"ONNX Runtime and Keras differ by at most {worst['median']:.0e} in probability.")
-    if "untouched files" in rows.index:
-        files = rows.loc["untouched files"]
-        mean, most = (files.loc[f"{what} difference in probability", "median"] for what in ("mean", "largest"))
-        flips = files.loc["calls that flip at 0.5"]
-        told.append(
-            f"Between {flips['runs']:.0f} untouched original files and their {flips['versus']}, probabilities differ "
-            f"by {mean:.4f} on average and {most:.3f} at most, and {flips['median']:.0f} calls flip."
+STUDY = Study(
+    describe=describe,
+    figures={
+        "bench": Figure(
+            draw_bench, "Dots and bars: speed of reading radiographs and of training, beside the usual ways"
         )
-    return {"reading.agreement": " ".join(told) or "How far the answers agree with others was not measured."}
-
-
-def _amount(row: pd.Series) -> str:
-    digits = f"{row['median']:.0f}" if row["median"] >= 100 else f"{row['median']:#.3g}"
-    return digits if row["unit"] == "1/s" else f"{digits} {row['unit']}"
-
-
-def missing_row(table: str, columns: int) -> list[str]:
-    return [f"not measured in this run (`{command_for(table)}`)", *[NOTHING] * (columns - 1)]
+    },
+    tables={"pipeline": tabulate_pipeline},
+)

@@ -1,4 +1,4 @@
-"""Can the heatmaps be believed? heatmap_checks.csv.
+"""Can the heatmaps be believed?
 
 Pointing (Zhang et al., 2018): does the strongest place lie within an opacity planted in a simulated radiograph?
 Agreement: do Grad-CAM and occlusion, which share nothing but the model, point alike?
@@ -7,8 +7,9 @@ Randomised weights (Adebayo et al., 2018): does the map change when what was lea
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, spearmanr
@@ -17,13 +18,15 @@ from ..config import Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..data.simulate import simulate_radiograph
-from ..evaluation.wording import Facts, percent
+from ..evaluation.estimate import percent
+from ..evaluation.metrics import DECIMALS
 from ..inference.final_model import OUTPUTS, FinalModel
 from ..inference.heatmap import compute_occlusion, scale_evidence
-from ..models.architectures import build_model
-from ..models.gradcam import compute_gradcam
-from ..models.weights import load_trained
 from ..results import Results
+from .study import Study
+
+if TYPE_CHECKING:
+    import keras
 
 COLUMNS = ["check", "method", "metric", "value", "ci_low", "ci_high", "n"]
 COUNT = 200  # radiographs with a planted opacity
@@ -32,10 +35,14 @@ DRAWS = 3  # of random networks
 TOLERANCE = 1 / 16  # of the side: how far beside the opacity still counts, as in Zhang et al. (15 of 224 pixels)
 
 
-def compute_checks(run: Run, catalog: pd.DataFrame, model: FinalModel) -> pd.DataFrame:
-    """All checks, as a frame with COLUMNS: pointing on simulated radiographs, the others on ill validation children."""
+def compute_checks(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """All checks of the exported model, as a frame with COLUMNS.
+
+    Pointing is checked on simulated radiographs, the rest on validation radiographs of children with pneumonia.
+    """
+    model = FinalModel(run.models_dir)
     used, pixels = select_used(catalog), load_pixels(run, catalog, model.size)
-    ill = pixels[((used["split"] == "validation") & (used["label"] == 1)).to_numpy()][:OCCLUDED]
+    pneumonias = pixels[((used["split"] == "validation") & (used["label"] == 1)).to_numpy()][:OCCLUDED]
     images, masks = plant_opacities(model.size)
     maps = map_gradcam(model, images)
     falls = map_occlusion(model, images[:OCCLUDED])
@@ -43,9 +50,9 @@ def compute_checks(run: Run, catalog: pd.DataFrame, model: FinalModel) -> pd.Dat
     middle = np.zeros_like(maps)
     middle[:, model.size // 2, model.size // 2] = 1
     rows += check_pointing("the middle of the picture", middle, masks)
-    rows += check_agreement(map_gradcam(model, ill), map_occlusion(model, ill))
-    rows += check_randomised(run, model, ill)
-    return pd.DataFrame(rows, columns=COLUMNS).round(6)
+    rows += check_agreement(map_gradcam(model, pneumonias), map_occlusion(model, pneumonias))
+    rows += check_randomised(run, model, pneumonias)
+    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
 
 
 def plant_opacities(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +104,12 @@ def check_randomised(run: Run, model: FinalModel, images: np.ndarray) -> list[tu
     Where another seed gives much the same map and a network that has learned nothing does not, the map shows what was
     learned. For scale: how alike the maps of two different radiographs are.
     """
+    import keras
+
+    from ..models.architectures import build_model
+    from ..models.gradcam import compute_gradcam
+    from ..models.weights import load_trained
+
     config = run.model(model.record["model"])
     seeds = run.seeds_of(config)
     original = compute_gradcam(load_trained(run, config, seeds[0]), images)
@@ -136,8 +149,9 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     return values.mean(), values.mean() - half, values.mean() + half
 
 
-def tell_heatmaps(results: Results, table: pd.DataFrame) -> Facts:
-    """heatmaps.believed -> prose from heatmap_checks.csv."""
+def describe(results: Results) -> dict[str, str]:
+    """believed: what the checks say together."""
+    table = results.table("heatmap_checks")
     rows = table.set_index(["check", "method", "metric"])
     share = rows.loc[("pointing", "Grad-CAM", "share of the picture"), "value"]
     random = table[table["method"].str.startswith("all layers randomised")]["value"].max()
@@ -154,9 +168,12 @@ def tell_heatmaps(results: Results, table: pd.DataFrame) -> Facts:
     agreement = spell("agreement", "Grad-CAM and occlusion", "rank correlation")
     another = spell("randomised weights", "another radiograph", "rank correlation")
     return {
-        "heatmaps.believed": f"They hang on what was learned: the maps of a network with random weights have a rank "
+        "believed": "They depend on what was learned: the maps of a network with random weights have a rank "
         f"correlation of {random:.2f} at most with the real ones (maps of two different children: {another}). They "
         f"point only roughly: in {hits} of simulated radiographs the strongest place lies in the planted opacity, "
         f"which with its margin is {percent(share)} of the picture; the middle of the picture would hit {middle}, "
         f"occlusion {occlusion}. Grad-CAM and occlusion agree with a rank correlation of {agreement}."
     }
+
+
+STUDY = Study(compute_checks, describe)

@@ -1,7 +1,8 @@
-"""How well the atypicality of final_model.py tells what is no child's chest from held-out children: outliers.csv.
+"""Does the final model notice what is not a child's chest radiograph, by the atypicality of final_model.py?
 
-Nothing is chosen here. The limit comes from validation and its twins; what is measured against it are pictures that
-the limit has not seen: corrupted copies of validation radiographs, photographs, tomographic slices, simulated chests.
+Nothing is chosen here. The limit comes from validation and its stress copies; what is measured against it are pictures
+that the limit has not seen: corrupted copies of validation radiographs, photographs, tomographic slices, simulated
+chests.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from ..config import KINDS, Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..data.simulate import simulate_radiograph
-from ..evaluation.wording import NOTHING, Facts, Table, percent
+from ..evaluation.estimate import UNDEFINED, percent
+from ..evaluation.metrics import DECIMALS
 from ..inference.final_model import FinalModel
 from ..results import Results
 from ..transforms.operations import add_noise, blur, mask_border, warp
-from .speed import missing_row
+from .study import Study, Table
 
 COLUMNS = ["kind", "n", "roc_auc", "flagged", "limit"]
 COUNT = 200  # pictures of each kind
@@ -43,11 +45,12 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-def compute_outliers(run: Run, catalog: pd.DataFrame, model: FinalModel) -> pd.DataFrame:
-    """ROC AUC of each kind of picture against validation, and the share of it beyond the limit.
+def compute_outliers(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """ROC AUC of each kind of picture against validation, and the share of it beyond the limit of the exported model.
 
     Returns: a frame with COLUMNS; the first row is validation itself (its share beyond the limit is the false alarms).
     """
+    model = FinalModel(run.models_dir)
     used, pixels = select_used(catalog), load_pixels(run, catalog, model.size)
     validation = pixels[(used["split"] == "validation").to_numpy()]
     limit, usual = model.record["atypicality_limit"], _score(model, validation)
@@ -57,7 +60,7 @@ def compute_outliers(run: Run, catalog: pd.DataFrame, model: FinalModel) -> pd.D
         truth = np.repeat([0, 1], [len(usual), len(unusual)])
         auc = roc_auc_score(truth, np.concatenate([usual, unusual]))
         rows.append((kind, len(unusual), auc, np.mean(unusual > limit), limit))
-    return pd.DataFrame(rows, columns=COLUMNS).round(6)
+    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
 
 
 def draw_outliers(validation: np.ndarray, size: int) -> dict[str, np.ndarray]:
@@ -117,13 +120,13 @@ def _shuffle(image: np.ndarray, rng: np.random.Generator, tiles: int = 4) -> np.
     return _stretch(np.vstack(rows), len(image))
 
 
-def tabulate_outliers(results: Results, facts: Facts) -> Table:
-    """results/outliers.csv: how well what is no child's chest is told from validation, and how often it is flagged."""
-    head = ["picture", "ROC AUC against validation", "flagged", "pictures"]
-    if "outliers" not in results.measured:
-        return head, [missing_row("outliers", len(head))]
+def tabulate_outliers(results: Results) -> Table:
+    """How well each kind of picture is distinguished from validation, and how much of it is flagged."""
     rows = [
-        [row.kind, NOTHING if pd.isna(row.roc_auc) else f"{row.roc_auc:.3f}", percent(row.flagged), f"{row.n:,}"]
+        [row.kind, UNDEFINED if pd.isna(row.roc_auc) else f"{row.roc_auc:.3f}", percent(row.flagged), f"{row.n:,}"]
         for row in results.table("outliers").itertuples()
     ]
-    return head, rows
+    return Table(["picture", "ROC AUC against validation", "flagged", "pictures"], rows)
+
+
+STUDY = Study(compute_outliers, tables={"outliers": tabulate_outliers})

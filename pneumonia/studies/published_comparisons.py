@@ -1,15 +1,15 @@
-"""The final model against published figures, as far as that is possible without the calls that others made."""
+"""Is the final model more accurate than published ones? As far as rates say, without the predictions of others."""
 
 from __future__ import annotations
 
 import re
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
+from ..evaluation.estimate import UNDEFINED, percent
 from ..evaluation.metrics import (
     DECIMALS,
     apply_threshold,
@@ -26,158 +26,17 @@ from ..evaluation.significance import (
     bound_mcnemar,
     design_effect,
     holm,
-    paired_size,
-    unpaired_size,
 )
-from ..evaluation.wording import Facts, join_words, percent
+from ..evaluation.wording import join_words
 from ..results import Results, title_of
 from ..style import GRAY, model_colours, new_figure, wrap
+from .study import Figure, Study, Table
 
+RATES = ("accuracy", "sensitivity", "specificity")
 COLUMNS = [
     *("work", "metric", "n", "published", "ours", "ci_low", "ci_high", "difference", "design_effect"),
     *("p_one_sample", "p_holm", "p_pairing_low", "p_pairing_high", "p_pairing_holm", "verdict"),
 ]
-POWER_COLUMNS = ["design", "discordant", "design_effect", "accuracy_a", "accuracy_b", "n_radiographs", "n_test"]
-TOLD_APART = (0.95, 0.96)  # the two accuracies of the power question
-
-
-def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
-    """The ensemble of `model` on test against every published figure: the frame of published_comparisons.csv.
-
-    Others publish rates, not calls, so no paired test is possible. What is: an exact binomial test that takes their
-    figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every pairing
-    that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm: the
-    latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
-    child tell less than as many children (Rao & Scott 1992, Biometrics 48: 577). This takes it that a child's films
-    cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
-    ROC AUC: the interval.
-    """
-    scores = load_scores(predictions, model)["test"]
-    rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
-    table = pd.DataFrame(
-        rows, columns=[name for name in COLUMNS if name not in ("p_holm", "p_pairing_holm", "verdict")]
-    )
-    tested = table["p_one_sample"].notna()
-    for corrected, p in (("p_holm", "p_one_sample"), ("p_pairing_holm", "p_pairing_high")):
-        table[corrected] = np.nan
-        table.loc[tested, corrected] = holm(table.loc[tested, p])
-    table["verdict"] = [judge(row) for _, row in table.iterrows()]
-    for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
-        table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
-    numbers = ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"]
-    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
-    return table[COLUMNS]
-
-
-def judge(row: pd.Series) -> str:
-    """What can be said of one row, in words that turn with the sign."""
-    better = "above" if row["difference"] > 0 else "below"
-    if np.isnan(row["p_pairing_low"]):
-        inside = row["ci_low"] <= row["published"] <= row["ci_high"]
-        return "inside our interval" if inside else f"outside our interval, which lies {better}"
-    if row["p_pairing_holm"] < SIGNIFICANCE:
-        return f"{better}, however the errors pair"
-    if row["p_pairing_low"] >= SIGNIFICANCE:
-        return "not distinguishable, however the errors pair"
-    return f"{better}, but undecided without their calls"
-
-
-def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
-    """How many test radiographs would tell TOLD_APART apart, by three designs: the frame of power.csv.
-
-    Paired (McNemar, formula of Connor 1987): with the share of discordant calls seen between two trainings of `model`,
-    and between it and the network before it. Unpaired: two test sets, or two publications without calls. All are
-    multiplied by the design effect: several radiographs of one child tell less than as many children.
-    """
-    a, b = TOLD_APART
-    scores = load_scores(predictions, model)["test"]
-    effect = design_effect(find_right(scores), scores.patient_ids)
-    discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
-    names = list(predictions["model"].unique())
-    if names.index(model) > 0:
-        before = names[names.index(model) - 1]
-        other = load_scores(predictions, before)["test"].ensemble
-        discordant[f"paired, final model and {before}"] = _discordance(scores.ensemble, other)
-    rows = []
-    for design, share in discordant.items():
-        share = max(share, b - a)  # fewer discordant calls than the difference itself cannot be
-        rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(scores.y_true)))
-    rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(scores.y_true)))
-    return pd.DataFrame(rows, columns=POWER_COLUMNS).round(DECIMALS)
-
-
-def find_right(scores: SplitScores) -> np.ndarray:
-    """bool (n,): which calls of the ensemble at threshold 0.5 are right."""
-    return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
-
-
-def discordance_of_seeds(scores: SplitScores) -> float:
-    """Share of radiographs that two trainings call differently, mean over pairs; 0 for a single training."""
-    seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
-    shares = [_discordance(one, other) for one, other in combinations(seeds, 2)]
-    return float(np.mean(shares)) if shares else 0.0
-
-
-def _discordance(one: np.ndarray, other: np.ndarray) -> float:
-    return float((apply_threshold(one, 0.5) != apply_threshold(other, 0.5)).mean())
-
-
-def _compare_work(published: tuple, scores: SplitScores, draws: int) -> list[tuple]:
-    """A row for every metric that one work states."""
-    weights, y_true, y_prob = bootstrap_weights(scores.patient_ids, draws), scores.y_true, scores.ensemble
-    samples, right, rows = threshold_metrics(y_true, y_prob, 0.5, weights), find_right(scores), []
-    for metric, counted in (("accuracy", y_true >= 0), ("sensitivity", y_true == 1), ("specificity", y_true == 0)):
-        stated = read_share(getattr(published, metric))
-        if not np.isnan(stated):
-            k, n, interval = int(right[counted].sum()), int(counted.sum()), percentile_interval(samples[metric])
-            effect = design_effect(right[counted], scores.patient_ids[counted])
-            tests = binomial_test(k / effect, n / effect, stated), *bound_mcnemar(k, round(stated * n), n, effect)
-            rows.append((published.work, metric, n, stated, k / n, *interval, k / n - stated, effect, *tests))
-    if published.roc_auc:
-        stated, area = float(published.roc_auc), roc_auc(y_true, y_prob)
-        interval = percentile_interval(roc_auc(y_true, y_prob, weights))
-        row = (published.work, "roc_auc", len(y_true), stated, area, *interval, area - stated)
-        rows.append((*row, *[np.nan] * 4))
-    return rows
-
-
-def read_share(percent: str) -> float:
-    """ "91.1 ± 1.0" -> 0.911; nan where nothing is stated."""
-    found = re.match(r"[\d.]+", percent)
-    return float(found[0]) / 100 if found else np.nan
-
-
-def describe_published(results: Results, table: pd.DataFrame) -> Facts:
-    rows = table[table["metric"] == "accuracy"]
-    groups = {
-        "more accurate than": rows[rows["verdict"].str.startswith("above, however")],
-        "less accurate than": rows[rows["verdict"].str.startswith("below, however")],
-    }
-    told = [f"{words} {'; '.join(group['work'])}" for words, group in groups.items() if len(group)]
-    alike = int(rows["verdict"].str.startswith("not distinguishable").sum())
-    rest = len(rows) - alike - sum(map(len, groups.values()))
-    surely = f" is {join_words(told)}, however the errors pair (p < 0.05 after Holm's correction);" if told else ":"
-    tail = f" {rest} of {len(rows)} accuracies cannot be decided without the calls that others made"
-    none = f", {alike} by no calls at all" if alike else ""
-    taken = "films of a child cluster in their errors as in ours, and that a mean over seeds stands for one network"
-    return {"published.real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This takes it that the {taken}."}
-
-
-def describe_power(results: Results, table: pd.DataFrame) -> Facts:
-    rows = table.set_index("design")["n_radiographs"]
-    a, b, n = (table[name].iloc[0] for name in ("accuracy_a", "accuracy_b", "n_test"))
-    told = [f"{size:,} ({_with_titles(results, design)})" for design, size in rows.items()]
-    return {
-        "power.images": f"To tell {percent(a, 0)} from {percent(b, 0)} would take {join_words(told)} test radiographs, "
-        f"where there are {n:,}."
-    }
-
-
-def _with_titles(results: Results, text: str) -> str:
-    """The names of models as people read them; longer names first, since some begin like others."""
-    for config in sorted(results.run.models, key=lambda config: -len(config.name)):
-        text = text.replace(config.name, config.title)
-    return text
 
 
 class Published(NamedTuple):
@@ -213,7 +72,112 @@ PUBLISHED = (
 )
 
 
-def draw_published(results: Results) -> Figure:
+def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+    """The ensemble of `model` on test against every published figure: a frame with COLUMNS.
+
+    Others publish rates, not predictions, so no paired test is possible. What is: an exact binomial test that takes
+    their figure for the truth (p_one_sample, p_holm over all of them), and the bounds of McNemar's p-value over every
+    pairing that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm:
+    the latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
+    child say less than as many children (Rao & Scott 1992, Biometrics 48: 577). This takes it that a child's films
+    cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
+    ROC AUC: the interval.
+    """
+    scores = load_scores(predictions, model)["test"]
+    rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
+    table = pd.DataFrame(
+        rows, columns=[name for name in COLUMNS if name not in ("p_holm", "p_pairing_holm", "verdict")]
+    )
+    tested = table["p_one_sample"].notna()
+    for corrected, p in (("p_holm", "p_one_sample"), ("p_pairing_holm", "p_pairing_high")):
+        table[corrected] = np.nan
+        table.loc[tested, corrected] = holm(table.loc[tested, p])
+    table["verdict"] = [judge(row) for _, row in table.iterrows()]
+    for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
+        table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
+    numbers = ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"]
+    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
+    return table[COLUMNS]
+
+
+def judge(row: pd.Series) -> str:
+    """What can be said of one row, in words that turn with the sign."""
+    better = "above" if row["difference"] > 0 else "below"
+    if np.isnan(row["p_pairing_low"]):
+        inside = row["ci_low"] <= row["published"] <= row["ci_high"]
+        return "inside our interval" if inside else f"outside our interval, which lies {better}"
+    if row["p_pairing_holm"] < SIGNIFICANCE:
+        return f"{better}, however the errors pair"
+    if row["p_pairing_low"] >= SIGNIFICANCE:
+        return "not distinguishable, however the errors pair"
+    return f"{better}, but undecided without their calls"
+
+
+def _compare_work(published: tuple, scores: SplitScores, draws: int) -> list[tuple]:
+    """A row for every metric that one work states."""
+    weights, y_true, y_prob = bootstrap_weights(scores.patient_ids, draws), scores.y_true, scores.ensemble
+    samples, right, rows = threshold_metrics(y_true, y_prob, 0.5, weights), find_right(scores), []
+    for metric, counted in (("accuracy", y_true >= 0), ("sensitivity", y_true == 1), ("specificity", y_true == 0)):
+        stated = read_share(getattr(published, metric))
+        if not np.isnan(stated):
+            k, n, interval = int(right[counted].sum()), int(counted.sum()), percentile_interval(samples[metric])
+            effect = design_effect(right[counted], scores.patient_ids[counted])
+            tests = binomial_test(k / effect, n / effect, stated), *bound_mcnemar(k, round(stated * n), n, effect)
+            rows.append((published.work, metric, n, stated, k / n, *interval, k / n - stated, effect, *tests))
+    if published.roc_auc:
+        stated, area = float(published.roc_auc), roc_auc(y_true, y_prob)
+        interval = percentile_interval(roc_auc(y_true, y_prob, weights))
+        row = (published.work, "roc_auc", len(y_true), stated, area, *interval, area - stated)
+        rows.append((*row, *[np.nan] * 4))
+    return rows
+
+
+def read_share(percent: str) -> float:
+    """ "91.1 ± 1.0" -> 0.911; nan where nothing is stated."""
+    found = re.match(r"[\d.]+", percent)
+    return float(found[0]) / 100 if found else np.nan
+
+
+def find_right(scores: SplitScores) -> np.ndarray:
+    """bool (n,): which calls of the ensemble at threshold 0.5 are right."""
+    return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
+
+
+def describe(results: Results) -> dict[str, str]:
+    """real: which published accuracies are surely below or above, and how many cannot be decided."""
+    rows = results.table("published_comparisons").query("metric == 'accuracy'")
+    groups = {
+        "more accurate than": rows[rows["verdict"].str.startswith("above, however")],
+        "less accurate than": rows[rows["verdict"].str.startswith("below, however")],
+    }
+    sure = [f"{words} {'; '.join(group['work'])}" for words, group in groups.items() if len(group)]
+    alike = int(rows["verdict"].str.startswith("not distinguishable").sum())
+    rest = len(rows) - alike - sum(map(len, groups.values()))
+    surely = f" is {join_words(sure)}, however the errors pair (p < 0.05 after Holm's correction);" if sure else ":"
+    tail = f" {rest} of {len(rows)} accuracies cannot be compared without the predictions of the others"
+    none = f", {alike} by no predictions at all" if alike else ""
+    return {
+        "real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This assumes that the films of a child cluster in "
+        "their errors as in ours, and that a mean over seeds stands for one network."
+    }
+
+
+def tabulate_published(results: Results) -> Table:
+    """Other works on the same test split, then the final model and its ensemble."""
+    config = results.run.model(results.final_model)
+    seeds = len(results.run.seeds_of(config))
+    rows = [[cell or UNDEFINED for cell in published] for published in PUBLISHED]
+    for seed, what in (("mean", f"mean of {seeds} seeds"), ("ensemble", f"ensemble of {seeds}")):
+        shares = [f"{100 * results.value(config.name, 'test', metric, seed)['value']:.1f}" for metric in RATES]
+        area = f"{results.value(config.name, 'test', 'roc_auc', seed)['value']:.3f}"
+        pretrained = "ImageNet" if config.pretrained else "no"
+        chosen_by = "validation and its stress copies; see the rule"
+        rows.append([f"**{config.title}, {what}**", pretrained, *shares, area, chosen_by])
+    head = ["work", "pretrained", "accuracy, %", "sensitivity, %", "specificity, %", "ROC AUC", "model chosen by"]
+    return Table(head, rows)
+
+
+def draw_published(results: Results) -> Drawing:
     table, final = results.table("published_comparisons"), results.final_model
     rows = table[table["metric"] == "accuracy"].reset_index(drop=True)
     sure = rows["verdict"].str.contains("however the errors pair") & rows["verdict"].str.startswith("above")
@@ -222,8 +186,8 @@ def draw_published(results: Results) -> Figure:
         f"{len(rows)} published results, however their errors pair with its own"
     )
     note = (
-        "Same test radiographs. Others publish rates, not calls: their bars are exact binomial intervals of the rate, "
-        "and the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
+        "Same test radiographs. Others publish rates, not predictions: their bars are exact binomial intervals, and "
+        " the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
         "Shaded: our 95 % interval."
     )
     figure = new_figure(title, note, height=5.8)
@@ -235,8 +199,16 @@ def draw_published(results: Results) -> Figure:
         low, high = binomial_interval(row["published"] * n, n)
         ax.plot([100 * low, 100 * high], [height] * 2, color=GRAY, linewidth=4, alpha=0.4)
         ax.plot(100 * row["published"], height, "o", color="black", markersize=8, zorder=3)
-        told = wrap(f"ours {row['verdict']}", 2.3, 11)
-        ax.annotate(told, (1.01, height), xycoords=("axes fraction", "data"), va="center", size=11)
+        verdict = wrap(f"ours {row['verdict']}", 2.3, 11)
+        ax.annotate(verdict, (1.01, height), xycoords=("axes fraction", "data"), va="center", size=11)
     ax.set_yticks(range(len(rows)), [wrap(work, 2.6, 12) for work in rows["work"]], size=12)
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy (% of the test radiographs)")
     return figure
+
+
+STUDY = Study(
+    compare_published,
+    describe,
+    figures={"published": Figure(draw_published, "Dots: published accuracies beside the final model's interval")},
+    tables={"published": tabulate_published},
+)

@@ -1,4 +1,4 @@
-"""Who is missed: sensitivity by kind of pneumonia, specificity by series of normal films, from predictions alone."""
+"""Which children does each model miss? Sensitivity by kind of pneumonia, specificity by series of normal films."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
+from ..evaluation.estimate import UNDEFINED, Estimate, percent
 from ..evaluation.metrics import DECIMALS, HALF, apply_threshold, bootstrap_weights, percentile_interval
 from ..evaluation.scores import SplitScores, check_predictions, load_scores
-from ..evaluation.wording import join_words, percent
+from ..evaluation.wording import join_words
 from ..results import Results, title_of
 from ..style import KIND_COLOURS, name_models, new_figure, own_axes
+from .study import Figure, Study, Table
 
 COLUMNS = ["model", "split", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "patients"]
 SPLITS = ("validation", "test")
-# What a patient's name tells (catalog.parse_name), by metric; archives such as MedMNIST name nobody: "unknown".
+# By metric, what the patient's name shows (catalog.parse_name); archives such as MedMNIST name nobody: "unknown".
 SUBGROUPS = {
     "sensitivity": {"bacteria": r"^person-\d+-bacteria$", "virus": r"^person-\d+-virus$"},
     "specificity": {"IM": r"^IM-\d+$", "NORMAL2-IM": r"^NORMAL2-IM-\d+$"},
@@ -25,7 +27,7 @@ SUBGROUPS = {
 
 
 def compute_subgroups(predictions: pd.DataFrame, draws: int) -> pd.DataFrame:
-    """Share called right in every subgroup, of every model on validation and test: the frame of subgroups.csv.
+    """Share predicted right in every subgroup, by every model on validation and test: a frame with COLUMNS.
 
     Values are means over seeds at threshold 0.5, intervals 95 % over patients, all subgroups seeing the same draws.
     "virus - bacteria" and "NORMAL2-IM - IM" are the differences, in the same units (shares of 1).
@@ -67,7 +69,7 @@ def name_members(scores: SplitScores, label: int, patterns: dict[str, str]) -> d
 
 
 def share_right(scores: SplitScores) -> np.ndarray:
-    """(n,) share of the seeds that call each radiograph right at 0.5."""
+    """(n,) share of the seeds that predict each radiograph right at 0.5."""
     seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
     return np.mean([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in seeds], axis=0)
 
@@ -82,6 +84,32 @@ def _sizes(scores: SplitScores, chosen: np.ndarray) -> tuple[int, int]:
     return int(chosen.sum()), len(set(scores.patient_ids[chosen]))
 
 
+def describe(results: Results) -> dict:
+    """<model>.<split>.<subgroup>, and `final`: estimates."""
+    found: dict = {}
+    for _, row in results.table("subgroups").iterrows():
+        found.setdefault(row["model"], {}).setdefault(row["split"], {})[row["subgroup"]] = Estimate.of_row(row)
+    return found | {"final": found[results.final_model]}
+
+
+TITLES = {
+    "bacteria": ("bacterial pneumonia", "sensitivity"),
+    "virus": ("viral pneumonia", "sensitivity"),
+    "IM": ("normal, series IM", "specificity"),
+    "NORMAL2-IM": ("normal, series NORMAL2", "specificity"),
+}
+
+
+def tabulate_subgroups(results: Results) -> Table:
+    """The final model on every kind of child: share predicted right on validation and test."""
+    measured, rows = describe(results)["final"], []
+    for name, (title, metric) in TITLES.items():
+        shares = [measured.get(split, {}).get(name) for split in SPLITS]
+        n = f"{shares[-1].n:,}" if shares[-1] else UNDEFINED
+        rows.append([title, metric, *(share.full if share else UNDEFINED for share in shares), n])
+    return Table(["children", "measured by", *SPLITS, "radiographs in test"], rows)
+
+
 # (subgroup, what readers see, colour) per metric
 SHOWN = {
     "sensitivity": (
@@ -93,8 +121,29 @@ SHOWN = {
 MARKERS = ("o", "s")
 
 
+def draw_subgroups(results: Results) -> Drawing:
+    table, models = results.table("subgroups"), [config.name for config in results.run.models]
+    table, final = table[table["split"] == "test"], results.final_model
+    right = table[table["model"] == final].set_index("subgroup")["value"].map(percent)
+    found, cleared = (
+        join_words([f"{right[name]} of {label}" for name, label, _ in shown if name in right])
+        for shown in SHOWN.values()
+    )
+    title = f"{title_of(results, final)} finds {found}, and clears {cleared}"
+    if not (found and cleared):
+        title = "The file names show neither the kind of pneumonia nor the series of the normal children"
+    note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. The series is in the file names."
+    figure = new_figure(title, note, height=6.0)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, (metric, of) in zip(axes, (("sensitivity", "PNEUMONIA"), ("specificity", "NORMAL")), strict=True):
+        plot_subgroups(table[table["metric"] == metric], metric, models, ax)
+        ax.set_xlabel(f"{metric} (% of {of})")
+    name_models(axes[0], results.run, results.final_model)
+    return figure
+
+
 def plot_subgroups(table: pd.DataFrame, metric: str, models: list[str], ax: Axes | None = None) -> Axes:
-    """A row a model, a mark a subgroup: share called right in percent, interval as a bar."""
+    """A row a model, a mark a subgroup: share predicted right in percent, interval as a bar."""
     ax = own_axes(ax)
     for number, (subgroup, label, colour) in enumerate(SHOWN[metric]):
         rows = table[table["subgroup"] == subgroup].set_index("model")
@@ -111,22 +160,11 @@ def plot_subgroups(table: pd.DataFrame, metric: str, models: list[str], ax: Axes
     return ax
 
 
-def draw_subgroups(results: Results) -> Figure:
-    table, models = results.table("subgroups"), [config.name for config in results.run.models]
-    table, final = table[table["split"] == "test"], results.final_model
-    right = table[table["model"] == final].set_index("subgroup")["value"].map(percent)
-    found, cleared = (
-        join_words([f"{right[name]} of {label}" for name, label, _ in shown if name in right])
-        for shown in SHOWN.values()
-    )
-    title = f"{title_of(results, final)} finds {found}, and clears {cleared}"
-    if not (found and cleared):
-        title = "The files tell neither the kind of pneumonia nor the series of the healthy children"
-    note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. File names tell the series."
-    figure = new_figure(title, note, height=6.0)
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, (metric, of) in zip(axes, (("sensitivity", "PNEUMONIA"), ("specificity", "NORMAL")), strict=True):
-        plot_subgroups(table[table["metric"] == metric], metric, models, ax)
-        ax.set_xlabel(f"{metric} (% of {of})")
-    name_models(axes[0], results.run, results.final_model)
-    return figure
+STUDY = Study(
+    lambda predictions, final, draws: compute_subgroups(predictions, draws),
+    describe,
+    figures={
+        "subgroups": Figure(draw_subgroups, "Dots: sensitivity per kind of pneumonia, specificity per normal series")
+    },
+    tables={"subgroups": tabulate_subgroups},
+)
