@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 
 from ..config import CLAIMED_ACCURACY, ModelConfig
 from ..data.catalog import select_used
-from ..evaluation.estimate import UNDEFINED, Change, Estimate, join_words, percent
+from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
 from ..records import load_record
 from ..results import Results, hash_members
-from ..series import ABLATION
 from ..studies.study import STUDIES
-from ..transforms.stress_copies import ALL_TWINS
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
 METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy", "threshold")
 METRICS += ("roc_auc", "average_precision", "brier", "ece")
-CHANGED_METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
-CHANGES = ("validation", *ALL_TWINS, "sharpness", "control", "border", "centre", "encoding_swap", "test")
 
 
 class Names(Mapping):
@@ -48,16 +45,13 @@ class Names(Mapping):
 
 
 def build_names(results: Results) -> dict[str, object]:
-    """Everything that a template may use, but `table` (see `pages.fill`).
+    """Everything that a template may use, but `table` (see `pages.Filler`).
 
-    <model>, and `final` for the final one, `best.<metric>` for the best on test, `best_baseline` for the most accurate
-        baseline: see `describe_model`.
-    catalog.*, training.*, looks.*, run.*, claimed.*, baselines.*: see the functions of those names below.
-    study.<name>.<key>: what a study says of itself, or that it was not measured in this run.
-    attribution.<model>.<change>.<metric>, ablation.<row>.<change>.<metric>: means over seeds.
-    point.<operating point>.<split>.<metric>: an Estimate; .low and .high: its thresholds.
-    subgroup.<name>.<split>: an Estimate of the final model.
-    of_1000(prevalence): what the error rates of the final model would mean for 1,000 children.
+    <model> by its name in `series.py`, and `final` for the final one, `best.<metric>` for the best on test,
+        `best_baseline` for the most accurate baseline: see `describe_model`.
+    study.<name>.<key>: what a study says of itself (its `describe`), or that it was not measured in this run;
+        `{% if study.<name> %}` asks whether it was.
+    claimed, networks, catalog, training, looks, run: see the functions below.
     """
     models = {config.name: describe_model(results, config) for config in results.run.models}
     return models | {
@@ -70,12 +64,7 @@ def build_names(results: Results) -> dict[str, object]:
         "training": describe_training(results),
         "looks": count_looks(results),
         "run": describe_run(results),
-        "study": Names(STUDIES, lambda name: STUDIES[name].describe(results)),
-        "attribution": read_changes(results, "attribution", {name: name for name in models} | {"final": results.final_model}),
-        "ablation": read_changes(results, "ablation", {c.name.removeprefix("ablation_"): c.name for c in ABLATION}),
-        "point": read_points(results),
-        "subgroup": read_subgroups(results),
-        "of_1000": lambda prevalence: count_of_1000(results, prevalence),
+        "study": Names(STUDIES, cache(lambda name: STUDIES[name].describe(results))),
     }
 
 
@@ -235,65 +224,3 @@ def describe_run(results: Results) -> dict[str, object]:
         "draws": f"{record['bootstrap_draws']:,}",
         "validation_fraction": percent(record["validation_fraction"], 0),
     }
-
-
-# --- what was measured besides -----------------------------------------------------------------------------------
-
-
-def read_changes(results: Results, table: str, models: dict[str, str]) -> Names:
-    """attribution.csv or ablation.csv, means over seeds; "–" where it was not measured in this run.
-
-    Args: models: name in the template -> name in the table.
-    """
-    measured = results.measured.get(table)
-    means = {} if measured is None else measured.groupby(["model", "change", "metric"])["value"].mean().to_dict()
-
-    def look_up(model: str, change: str, metric: str) -> object:
-        value = means.get((models[model], change, metric), math.nan)
-        if metric.startswith("logit") and not math.isnan(value):
-            return f"{value:+.3f}".replace("-", "−")
-        return Estimate.of(metric, value)
-
-    def of_model(model: str) -> Names:
-        return Names(CHANGES, lambda change: Names(CHANGED_METRICS, lambda metric: look_up(model, change, metric)))
-
-    return Names(models, of_model)
-
-
-def read_points(results: Results) -> Names:
-    """Operating points and referral bands of the final model; "rule-in" is `rule_in`, "conformal 99 %" `conformal_99`."""
-    table = results.table("operating_points")
-    points = {point.removesuffix(" %").replace("-", "_").replace(" ", "_"): rows for point, rows in table.groupby("point")}
-
-    def of_point(name: str) -> dict[str, object]:
-        splits = {
-            split: {
-                row.metric: Estimate(row.value, row.ci_low, row.ci_high, row.n, is_share=row.metric != "roc_auc")
-                for row in rows.itertuples()
-            }
-            for split, rows in points[name].groupby("split")
-        }
-        return splits | {"low": f"{points[name]['low'].iloc[0]:.3f}", "high": f"{points[name]['high'].iloc[0]:.3f}"}
-
-    return Names(points, of_point)
-
-
-def read_subgroups(results: Results) -> dict[str, dict[str, Estimate]]:
-    """Share of each kind of child that the final model predicts right, per split; names without hyphens."""
-    rows = results.table("subgroups").query("model == @results.final_model")
-    subgroups: dict[str, dict[str, Estimate]] = {}
-    for row in rows.itertuples():
-        estimate = Estimate(row.value, row.ci_low, row.ci_high, row.n)
-        subgroups.setdefault(row.subgroup.replace("-", "_"), {})[row.split] = estimate
-    return subgroups
-
-
-def count_of_1000(results: Results, prevalence: float) -> dict[str, str]:
-    """What the error rates of the final model on test, at threshold 0.5, would mean for 1,000 imaged children."""
-    ill = round(1000 * prevalence)
-    counts = {"prevalence": percent(prevalence, 1).replace(".0 %", " %"), "pneumonia": str(ill), "normal": str(1000 - ill)}
-    for name, children, metric in (("missed", ill, "sensitivity"), ("false_alarms", 1000 - ill, "specificity")):
-        right = results.estimate(results.final_model, "test", metric)
-        value, low, high = (round(children * (1 - rate)) for rate in (right.value, right.high, right.low))
-        counts |= {name: str(value), f"{name}_interval": f"{low} to {high}"}
-    return counts

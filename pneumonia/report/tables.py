@@ -75,12 +75,19 @@ def tabulate_gap(results: Results) -> Table:
     return Table(["validation → test", *METRICS.values(), "accuracy, difference"], rows)
 
 
+def tabulate_looks(results: Results) -> Table:
+    """Every time that anything was scored on the official test split."""
+    looks = results.test_looks.fillna("")
+    return Table(["when", "why", "models"], [[row.when, row.why, row.models] for row in looks.itertuples()])
+
+
 TABLES = {
     "counts": tabulate_counts,
     "training": tabulate_training,
     "results": tabulate_results,
     "comparisons": tabulate_comparisons,
     "gap": tabulate_gap,
+    "looks": tabulate_looks,
 }
 
 
