@@ -76,7 +76,7 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
 
     <split>.<metric> is the mean over seeds with the interval over patients; ensemble.<split>.<metric> that of the mean
     probability; sd.<split>.<metric> the standard deviation over seeds; hardest.<metric> its lowest value on a stress
-    copy of validation, with .copy, the name of that copy.
+    copy of validation, .on which one.
     """
 
     def of_seed(seed: str) -> dict[str, Names]:
@@ -114,7 +114,7 @@ def _spread(results: Results, config: ModelConfig, split: str, metric: str) -> C
 def _find_hardest(means: dict[str, Names], metric: str) -> dict[str, object]:
     copies = [split for split in means if split.startswith("validation_")]
     split = min(copies, key=lambda name: float(means[name][metric]))
-    return {"copy": split.removeprefix("validation_"), "value": means[split][metric]}
+    return {"on": split.removeprefix("validation_"), "value": means[split][metric]}
 
 
 def _hash_weights(results: Results, config: ModelConfig) -> str:
