@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def bench(options: argparse.Namespace) -> None:
     """Measure the sections asked for; those measured before stay in the table."""
-    from pneumonia.pipeline import open_run
+    from pneumonia.data.find import open_run
 
     run = open_run("simulated" if options.simulated else "auto")
     folder = run.home / "build" / "bench" if not run.is_simulated else run.home / "bench"

@@ -25,9 +25,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from pneumonia.data.find import find_radiographs, open_simulated  # noqa: E402
 from pneumonia.data.radiograph import read_radiograph  # noqa: E402
 from pneumonia.inference.final_model import FinalModel  # noqa: E402
-from pneumonia.pipeline import find_radiographs, open_simulated  # noqa: E402
 from pneumonia.results import is_current, read_run_record, read_table, write_measured  # noqa: E402
 from pneumonia.series import real_run  # noqa: E402
 

@@ -9,8 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from .config import PneumoniaError, Run
+from .studies.study import STUDIES
 
 LOOK = "scoring of newly trained weights by `evaluate`"
+OPTIONS = {  # of the studies that have a step of their own
+    "--seeds": {"type": int, "help": "use at most this many seeds of every model but the final one"},
+    "--encoding-swap": {"type": Path, "dest": "swap", "help": "folder with as_shipped/ and as_q75/ to measure too"},
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pneumonia: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        needed = "requirements-predict.txt" if options.step is run_predict else "requirements.lock"
-        print(f"pneumonia: {error.name} is not installed; run `pip install -r {needed}`", file=sys.stderr)
+        needed = "pip install -e ." if options.step is run_predict else "pip install -e .[train]"
+        print(f"pneumonia: {error.name} is not installed; run `{needed}`", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
@@ -31,54 +36,37 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of every step."""
+    """The steps and their options. Nothing heavy is imported, so that `predict` starts fast."""
     parser = argparse.ArgumentParser(
         prog="python -m pneumonia",
-        description="Is a child's chest X-ray NORMAL or PNEUMONIA? The steps, in the order of the data flow. "
-        "Radiographs are taken from CHEST_XRAY_DIR, else data/chest_xray.",
+        description="Does a child's chest X-ray show pneumonia? The steps, in the order of the data flow. "
+        "Radiographs are taken from CHEST_XRAY_DIR, else from data/chest_xray.",
     )
     parser.add_argument("--simulated", action="store_true", help="use simulated radiographs, in build/simulated/")
     steps = parser.add_subparsers(title="steps", metavar="STEP", required=True)
-    fetch = add_step(steps, "download", run_download, "fetch the radiographs into data/chest_xray")
+    fetch = add_step(steps, "download", run_download, "download the radiographs into data/chest_xray")
     fetch.add_argument("--source", choices=["mendeley", "kaggle", "medmnist"], default="mendeley")
-    fetch.add_argument("--target", type=Path, default=None, help="another folder to put them in")
+    fetch.add_argument("--target", type=Path, help="put them in another folder")
     add_step(steps, "catalog", run_catalog, "audit the radiographs -> results/catalog.csv")
     fit = add_step(steps, "train", run_train, "train what is missing or out of date -> models/, results/history.csv")
-    fit.add_argument("--retrain", action="store_true", help="train everything; a killed --retrain is continued")
-    fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; see requirements-cluster.txt")
+    fit.add_argument("--retrain", action="store_true", help="train everything; an interrupted --retrain resumes")
+    fit.add_argument("--cluster", metavar="ADDRESS", help="on Ray: auto, or ray://HOST:PORT")
     judge = add_step(steps, "evaluate", run_evaluate, "score all radiographs -> results/predictions.csv, metrics.csv")
     judge.add_argument("--folder", type=Path, help="another hospital's NORMAL/ and PNEUMONIA/, or a CSV of path,label")
-    judge.add_argument("--out", type=Path, help="for the report on --folder; else build/external/<name>")
-    for name, function, text in (
-        ("attribute", run_attribute, "measure what moves each network -> results/attribution.csv"),
-        ("ablation", run_ablation, "train and measure the cures one at a time -> results/ablation.csv"),
-    ):
-        step = add_step(steps, name, function, text)
-        step.add_argument("--encoding-swap", type=Path, default=None, help="folder with as_shipped/ and as_q75/")
-    add_step(steps, "figures", run_figures, "draw every plot -> images/")
-    add_step(steps, "report", run_report, "results/predictions.csv -> metrics, plots, README and presentation.pdf")
-    add_measurements(steps)
-    add_step(steps, "export", run_export, "final model, thresholds, limits -> models/final.onnx, models/final.json")
-    add_predict_options(add_step(steps, "predict", run_predict, "new radiographs -> answers; needs no TensorFlow"))
-    add_step(steps, "notebook", run_notebook, "execute final_notebook.ipynb from a fresh kernel: all steps, as a story")
+    judge.add_argument("--out", type=Path, help="where the report on --folder goes; else build/external/<name>")
+    add_step(steps, "figures", run_figures, "draw every figure -> images/")
+    add_step(steps, "report", run_report, "results/predictions.csv -> metrics, figures, texts and presentation.pdf")
+    for question in STUDIES.values():
+        if question.has_step:
+            text = f"{question.text} -> results/{question.name}.csv"
+            step = add_step(steps, question.made_by, run_study, text)
+            step.set_defaults(study=question.name)
+            if question.option:
+                step.add_argument(question.option, **OPTIONS[question.option])
+    add_step(steps, "export", run_export, "export and check the final model -> models/final.onnx, models/final.json")
+    add_predict_options(add_step(steps, "predict", run_predict, "answer for new radiographs; needs no TensorFlow"))
+    add_step(steps, "notebook", run_notebook, "take all steps by running final_notebook.ipynb in a fresh kernel")
     return parser
-
-
-def add_measurements(steps) -> None:
-    """What is measured besides: slower than the rest, each leaves one file in results/, and none is done twice."""
-    for name, text in (
-        ("robustness", "score the test split corrupted and resampled -> results/robustness.csv (a look at test)"),
-        ("masking", "score validation and test with parts painted over -> results/masking.csv (a look at test)"),
-    ):
-        step = add_step(steps, name, run_measurement, text)
-        step.set_defaults(table=name)
-        step.add_argument("--seeds", type=int, default=99, help="at most so many seeds of all but the final model")
-    for name, text in (
-        ("learning-curve", "train on 1/20 to all patients -> results/learning_curve.csv (a look at test)"),
-        ("pareto", "train several widths, sizes and epochs -> results/pareto.csv (a look at test)"),
-        ("three-class", "train normal, bacterial, viral beside two -> results/three_class.csv (a look at test)"),
-    ):
-        add_step(steps, name, run_study, text).set_defaults(table=name.replace("-", "_"))
 
 
 def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
@@ -90,32 +78,31 @@ def add_step(steps, name: str, function, text: str) -> argparse.ArgumentParser:
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="file, folder, pattern, or - for a list on standard input")
-    add("--json", action="store_true", help="one JSON object a line instead of the table")
-    add("--csv", type=Path, metavar="FILE", help="write the answers there, and no table")
+    add("--json", action="store_true", help="print one JSON object a line instead of the table")
+    add("--csv", type=Path, metavar="FILE", help="write the answers there instead of printing a table")
     add("--resume", action="store_true", help="continue an interrupted --csv FILE or --out DIR")
-    add("--heatmap", type=Path, metavar="DIR", help="write an overlay of the evidence for each radiograph")
+    add("--heatmap", type=Path, metavar="DIR", help="write a heatmap over each radiograph")
     points = ["screening", "balanced", "rule-in"]
-    add("--operating-point", choices=points, default="balanced", help="miss few, treat few needlessly, or balanced")
-    add("--prevalence", type=float, metavar="P", help="share of ill children where you are; default as calibrated, 0.5")
-    add("--cluster", metavar="ADDRESS", help="on Ray: auto, ray://HOST:PORT; with --out; see requirements-cluster.txt")
+    add("--operating-point", choices=points, default="balanced", help="high sensitivity, balanced, or high specificity")
+    add("--prevalence", type=float, metavar="P", help="share of pneumonia where you are; default: 0.5, as calibrated")
+    add("--cluster", metavar="ADDRESS", help="on Ray: auto, or ray://HOST:PORT; needs --out")
     add("--out", type=Path, metavar="DIR", help="where --cluster writes its Parquet parts")
     add("--batch-size", type=int, default=32, metavar="N", help="default 32")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode; default: the cores")
+    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode; default: all cores")
     parser.epilog = "Exit status: 0 all read, 1 some could not be, 2 nothing usable. Not for clinical use."
 
 
 def open_for(options: argparse.Namespace, otherwise: str = "real") -> Run:
-    from .pipeline import open_run
+    from .data.find import open_run
 
     return open_run("simulated" if options.simulated else otherwise)
 
 
 def run_download(options: argparse.Namespace) -> None:
     from .data.download import download
-    from .pipeline import DEFAULT_DATA
+    from .data.find import DEFAULT_DATA
 
-    target = options.target or DEFAULT_DATA
-    print(f"radiographs are in {download(options.source, target)}")
+    print(f"radiographs are in {download(options.source, options.target or DEFAULT_DATA)}")
 
 
 def run_catalog(options: argparse.Namespace) -> None:
@@ -153,7 +140,7 @@ def evaluate_folder(options: argparse.Namespace) -> None:
     """Needs the committed weights; with the project's own radiographs at hand it also says how far the films differ."""
     from dataclasses import replace
 
-    from .pipeline import find_radiographs
+    from .data.find import find_radiographs
     from .studies.external import report_folder
 
     run = open_for(options, otherwise="results")
@@ -162,19 +149,12 @@ def evaluate_folder(options: argparse.Namespace) -> None:
     print(f"{report.read_text(encoding='utf-8')}\ntables: {report.parent}")
 
 
-def run_attribute(options: argparse.Namespace) -> None:
-    from .pipeline import make_attribution, make_catalog
+def run_study(options: argparse.Namespace) -> None:
+    from .pipeline import make_study
 
-    run = open_for(options)
-    make_attribution(run, make_catalog(run), options.encoding_swap)
-
-
-def run_ablation(options: argparse.Namespace) -> None:
-    from .pipeline import make_catalog
-    from .studies.ablation import make_ablation
-
-    run = open_for(options)
-    make_ablation(run, make_catalog(run), options.encoding_swap)
+    chosen = {name: value for name in ("seeds", "swap") if (value := getattr(options, name, None)) is not None}
+    table = make_study(open_for(options), options.study, **chosen)
+    print(f"results/{options.study}.csv: {len(table)} rows")
 
 
 def run_figures(options: argparse.Namespace) -> None:
@@ -198,32 +178,17 @@ def run_report(options: argparse.Namespace) -> None:
     write_reports(results)
 
 
-def run_measurement(options: argparse.Namespace) -> None:
-    from .studies.study import make_measurement
+def run_export(options: argparse.Namespace) -> None:
+    from .pipeline import make_export
+    from .results import load_results
 
-    table = make_measurement(open_for(options), options.table, options.seeds)
-    print(f"results/{options.table}.csv: {len(table)} rows")
-
-
-def run_study(options: argparse.Namespace) -> None:
-    from .studies.study import make_study
-
-    table = make_study(open_for(options), options.table)
-    print(f"results/{options.table}.csv: {len(table)} rows")
+    print(make_export(load_results(open_for(options))))
 
 
 def run_predict(options: argparse.Namespace) -> int:
     from .inference.command import predict
 
     return predict(options)
-
-
-def run_export(options: argparse.Namespace) -> None:
-    """Also measures what the limits and the heatmaps of the exported model are worth."""
-    from .pipeline import measure_export
-    from .results import load_results
-
-    print(measure_export(load_results(open_for(options))))
 
 
 def run_notebook(options: argparse.Namespace) -> None:

@@ -1,26 +1,20 @@
-"""The steps of the data flow, in order; the command line and the notebook take the same ones."""
+"""The steps of the data flow, in order; the command line and the notebook take the same ones.
+
+radiographs -> catalog.csv -> models/ -> predictions.csv -> metrics.csv and what follows -> studies -> final.onnx
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pooch
 
-from .config import ROOT, PneumoniaError, Run
-from .data.catalog import audit_radiographs, select_used
-from .data.download import download
+from .config import PneumoniaError, Run
+from .data.catalog import audit_radiographs, hash_catalog, select_used
 from .data.pixels import store_pixels
-from .data.simulate import write_simulated_tree
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
-from .evaluation.operating_points import compute_operating_points
-from .inference.final_model import FinalModel
-from .models.export import export_final
-from .models.prediction import predict_all
-from .models.training import collect_history, collect_training, say_now, train_all, train_in_turn
-from .models.weights import describe_device
+from .records import load_record
 from .results import (
     Results,
     check_hashes,
@@ -33,13 +27,10 @@ from .results import (
     write_run_record,
     write_table,
 )
-from .series import FROM_SCRATCH, real_run, simulated_run
-from .studies.attribution import attribute
-from .studies.decision import compute_decision_curve, compute_per_1000
-from .studies.heatmap_checks import compute_checks
-from .studies.outliers import compute_outliers
-from .studies.published import compare_published, compute_power
-from .studies.subgroups import compute_subgroups
+from .series import FROM_SCRATCH
+from .studies.study import STUDIES
+
+# Keras is imported by the steps that need it: `report` starts without it.
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
@@ -52,15 +43,14 @@ def make_catalog(run: Run) -> pd.DataFrame:
     return catalog
 
 
-def make_models(
-    run: Run,
-    catalog: pd.DataFrame,
-    retrain: bool = False,
-    say: Callable[[str], None] = say_now,
-    train: Callable[..., None] = train_in_turn,
-) -> list[dict]:
-    """Train what is missing, by `train` (see train_all); leave history.csv, training.csv. Returns the records."""
-    records = train_all(run, catalog, retrain, say, train)
+def make_models(run: Run, catalog: pd.DataFrame, retrain: bool = False, **options) -> list[dict]:
+    """Train what is missing; leave history.csv and training.csv. Returns the training records.
+
+    Args: options: `say` and `train` of training.train_all.
+    """
+    from .models.training import collect_history, collect_training, train_all
+
+    records = train_all(run, catalog, retrain, **options)
     write_table(run, "history", collect_history(records))
     write_table(run, "training", collect_training(records))
     return records
@@ -68,6 +58,9 @@ def make_models(
 
 def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: str) -> pd.DataFrame:
     """Score every member once, and count it as a look at the test split if it is one."""
+    from .models.prediction import predict_all
+    from .models.weights import describe_device
+
     predictions = predict_all(run, catalog)
     if (select_used(catalog)["split"] == "test").any():
         record_test_look(run, records, why)
@@ -76,92 +69,70 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     return read_table(run, "predictions")
 
 
-def make_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> None:
-    """What moves each network on validation radiographs -> attribution.csv, unless it is there for these weights.
-
-    The test split is not scored. Args: swap: see attribution.load_encoding_swap; it is measured whenever it is given.
-    """
-    record = read_run_record(run)
-    if swap or not is_current(run, record, "attribution"):
-        write_measured(run, "attribution", attribute(run, catalog, swap), record["weights_hash"])
-
-
 def make_metrics(run: Run) -> None:
-    """predictions.csv -> metrics.csv, comparisons.csv and the final model in run.json. Needs no radiographs."""
+    """All that follows from predictions.csv: metrics, comparisons, the final model, studies. Needs no radiographs."""
     check_hashes(run, read_run_record(run), read_table(run, "catalog"))
-    predictions = read_table(run, "predictions")
-    metrics = compute_metrics(predictions, run.bootstrap_draws)
+    predictions, draws = read_table(run, "predictions"), run.bootstrap_draws
+    metrics = compute_metrics(predictions, draws)
     final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
-    comparisons = compare_models(predictions, [config.name for config in run.models], run.bootstrap_draws)
+    comparisons = compare_models(predictions, [config.name for config in run.models], draws)
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)
     name_final_model(run, final, FINAL_MODEL_RULE)
-    make_consequences(run, predictions, final)
+    for name, question in STUDIES.items():
+        if question.made_by == "report":
+            write_measured(run, name, question.load().compute(predictions, final, draws))
 
 
-def make_consequences(run: Run, predictions: pd.DataFrame, final: str) -> None:
-    """What else follows from predictions.csv: the tables results.FOLLOWING, each in its file."""
-    write_table(run, "subgroups", compute_subgroups(predictions, run.bootstrap_draws))
-    write_table(run, "operating_points", compute_operating_points(predictions, final, run.bootstrap_draws))
-    write_table(run, "per_1000", compute_per_1000(predictions, final, run.bootstrap_draws))
-    write_table(run, "decision_curve", compute_decision_curve(predictions, final, run.bootstrap_draws))
-    write_table(run, "published_comparisons", compare_published(predictions, final, run.bootstrap_draws))
-    write_table(run, "power", compute_power(predictions, final))
+def make_study(
+    run: Run, name: str, again: bool = False, swap: Path | None = None, seeds: int | None = None, **options
+) -> pd.DataFrame:
+    """Make the table of one study, unless it is there for these weights and radiographs.
+
+    Args:
+        again: also when it is there. Networks that a study trains for itself are kept and not trained again.
+        swap: folder for those that measure the encoding swap (attribution.load_encoding_swap); implies `again`.
+        seeds: at most this many of every model but the final one; the table says how many there were.
+        options: `say`, for those that train.
+    Raises: PneumoniaError when it cannot be made here, or when results and weights do not belong together.
+    """
+    question, record, catalog = STUDIES[name], read_run_record(run), read_table(run, "catalog")
+    study = question.load()
+    if study.compute is None:
+        raise PneumoniaError(f"results/{name}.csv: is measured from outside; run `{question.command}`")
+    if is_current(run, record, name) and not (again or swap):
+        print(f"{name}.csv is up to date", flush=True)
+        return read_table(run, name)
+    arguments = {"swap": swap} if swap else {}
+    if study.networks:
+        models = study.networks(run)
+        digest = study.depends_on(hash_catalog(catalog))
+        table = study.compute(models, catalog, **arguments, **options)
+    else:
+        check_hashes(run, record, catalog)
+        models, digest = run, record["weights_hash"]
+        table = study.compute(limit_seeds(run, record["final_model"], seeds), catalog, **arguments)
+    if study.looks_at_test:
+        members = [load_record(models, config, seed) for config in models.models for seed in models.seeds_of(config)]
+        record_test_look(run, members, study.looks_at_test, once=bool(study.networks))
+    write_measured(run, name, table, digest)
+    return read_table(run, name)
 
 
-def measure_export(results: Results) -> Path:
-    """Export the final model, then measure it: outliers.csv, heatmap_checks.csv. Returns the path of final.json."""
+def limit_seeds(run: Run, final: str, seeds: int | None) -> Run:
+    """The run with at most so many seeds of every model but the final one."""
+    models = [
+        config if config.name == final else replace(config, seeds=run.seeds_of(config)[:seeds]) for config in run.models
+    ]
+    return replace(run, models=tuple(models))
+
+
+def make_export(results: Results) -> Path:
+    """Export the final model to models/, and make the studies of what was exported. Returns the path of final.json."""
+    from .models.export import export_final
+
     path = export_final(results)
-    model = FinalModel(results.run.models_dir)
-    for name, compute in (("outliers", compute_outliers), ("heatmap_checks", compute_checks)):
-        table = compute(results.run, results.catalog, model)
-        write_measured(results.run, name, table, results.record["weights_hash"])
+    for name, question in STUDIES.items():
+        if question.made_by == "export":
+            make_study(results.run, name, again=True)
     return path
-
-
-DEFAULT_DATA = ROOT / "data" / "chest_xray"
-HOW_TO_GET = "To get the real ones: make download (1.2 GB), or set CHEST_XRAY_DIR to a folder with train/ and test/."
-
-
-def find_radiographs() -> Path | None:
-    """CHEST_XRAY_DIR if it is set, else data/chest_xray if it is there, else None.
-
-    Raises: PneumoniaError when CHEST_XRAY_DIR names nothing.
-    """
-    named = os.environ.get("CHEST_XRAY_DIR")
-    if named:
-        if not Path(named).exists():
-            raise PneumoniaError(f"CHEST_XRAY_DIR={named}: no such folder; correct the variable or unset it")
-        return Path(named).resolve()
-    return DEFAULT_DATA if DEFAULT_DATA.exists() else None
-
-
-def open_run(name: str = "auto", say: Callable[[str], None] = print) -> Run:
-    """Open the real run, or the simulated one when there are no radiographs and none can be fetched.
-
-    Args: name: "auto", "real" (an error without radiographs), "simulated", or "results" (the committed files alone).
-    """
-    if name not in ("auto", "real", "simulated", "results"):
-        raise PneumoniaError(f"unknown run '{name}'; use auto, real, simulated or results")
-    if name == "results":
-        return real_run(None)
-    if name == "simulated":
-        return open_simulated()
-    data = find_radiographs()
-    if data is None:
-        pooch.get_logger().setLevel("WARNING")  # its own line would come before the one that says what happened
-        try:
-            data = download("mendeley", DEFAULT_DATA)
-        except PneumoniaError as error:
-            if name == "real":
-                raise
-            say(f"SIMULATED: no radiographs here and none could be fetched ({str(error).split(';')[0]}).")
-            say(HOW_TO_GET)
-            return open_simulated()
-    return real_run(data)
-
-
-def open_simulated() -> Run:
-    """The run in build/simulated; its radiographs are drawn when they are not there yet."""
-    run = simulated_run(None)
-    return simulated_run(write_simulated_tree(run.home / "chest_xray"))

@@ -16,33 +16,7 @@ from .series import ABLATION
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
-FOLLOWING = (
-    "subgroups",
-    "operating_points",
-    "per_1000",
-    "decision_curve",
-    "published_comparisons",
-    "power",
-)  # from predictions alone
-MEASURED = dict.fromkeys(FOLLOWING, "report") | {  # table -> the step that makes it; it may be missing
-    "attribution": "attribute",
-    "ablation": "ablation",
-    "robustness": "robustness",
-    "masking": "masking",
-    "learning_curve": "learning-curve",
-    "pareto": "pareto",
-    "three_class": "three-class",
-    "outliers": "export",
-    "heatmap_checks": "export",
-    "bench": "",
-    "predict_bench": "",
-}
-OUTSIDE = {"bench": "python -m bench", "predict_bench": "python bench/predict.py"}  # speed is measured from outside
-
-
-def command_for(table: str) -> str:
-    """The command that makes one of MEASURED."""
-    return OUTSIDE.get(table) or f"python -m pneumonia {MEASURED[table]}"
+UNKNOWN = "unknown"  # in place of a hash: the table is not current
 
 
 @dataclass(frozen=True)
@@ -58,13 +32,15 @@ class Results:
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     test_looks: pd.DataFrame
-    measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # those of MEASURED that are there and current
+    measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other table that is there and current
 
     def table(self, name: str) -> pd.DataFrame:
-        """One of MEASURED. PneumoniaError naming the step that makes it, when it is missing or of other weights."""
+        """One of `measured`, by the name of its file. PneumoniaError when it is missing or of other weights."""
         if name not in self.measured:
             path = self.run.results_dir / f"{name}.csv"
-            raise PneumoniaError(f"{path}: missing or out of date; run `{command_for(name)}`")
+            raise PneumoniaError(
+                f"{path}: missing or out of date; run its step (`python -m pneumonia --help` lists them)"
+            )
         return self.measured[name]
 
     def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:
@@ -133,27 +109,46 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
 
 
 def _read_measured(run: Run) -> dict[str, str]:
-    """What was measured earlier stays measured; whether it is of these weights is seen when it is read."""
-    return read_run_record(run).get("measured", {}) if (run.results_dir / "run.json").exists() else {}
+    """table -> hash: what was measured earlier stays measured; whether it is current is seen when it is read.
+
+    Without a run.json nobody knows which weights the tables that lie there are of.
+    """
+    if (run.results_dir / "run.json").exists():
+        return read_run_record(run).get("measured", {})
+    return dict.fromkeys(_find_measured(run), UNKNOWN)
 
 
-def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str) -> None:
-    """Write one of MEASURED, and into run.json the hash of the weights (or of the catalog) that it was made with."""
+def _find_measured(run: Run) -> list[str]:
+    """The names of all tables in results/ beside TABLES."""
+    return sorted(path.stem for path in run.results_dir.glob("*.csv") if path.stem not in TABLES)
+
+
+def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None = None) -> None:
+    """Write a table beside TABLES, and into run.json the hash of the weights (or the catalog) that it was made with.
+
+    Args: digest: None for a table that follows from predictions.csv and is made with metrics.csv; it is not listed.
+    """
     write_table(run, name, frame)
     record = read_run_record(run)
-    _write_json(run, record | {"measured": record.get("measured", {}) | {name: digest}})
+    measured = {table: known for table, known in record.get("measured", {}).items() if digest or table != name}
+    changed = record | {"measured": measured | ({name: digest} if digest else {})}
+    if changed != record:
+        _write_json(run, changed)
 
 
 def is_current(run: Run, record: dict, name: str) -> bool:
-    """Whether one of MEASURED is there and of the weights and radiographs that run.json speaks of."""
+    """Whether a table beside TABLES is there and of the weights and radiographs that run.json describes.
+
+    What is not listed there follows from predictions.csv, see `write_measured`.
+    """
     if not (run.results_dir / f"{name}.csv").exists():
         return False
     known = (record["weights_hash"], record["catalog_hash"], hash_ablation(record["catalog_hash"]))
-    return name in FOLLOWING or record.get("measured", {}).get(name) in known
+    return record.get("measured", {}).get(name, record["weights_hash"]) in known
 
 
 def hash_ablation(catalog_hash: str) -> str:
-    """What the ablation hangs on: the radiographs, and every row of its series."""
+    """What the ablation depends on: the radiographs, and every row of its series."""
     return short_hash([catalog_hash, *(config.hash() for config in ABLATION)])
 
 
@@ -177,7 +172,7 @@ def load_results(run: Run) -> Results:
     check_hashes(run, record, tables["catalog"])
     if "final_model" not in record:
         raise PneumoniaError(f"{run.results_dir / 'run.json'}: names no final model yet; run `make report`")
-    measured = {name: read_table(run, name) for name in MEASURED if is_current(run, record, name)}
+    measured = {name: read_table(run, name) for name in _find_measured(run) if is_current(run, record, name)}
     return Results(run=run, record=record, measured=measured, **tables)
 
 

@@ -208,7 +208,7 @@ def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
     finally:
         (run.results_dir / "run.json").write_text(before)
     results = replace(load_results(run), measured={})
-    with pytest.raises(PneumoniaError, match=r"masking.csv: missing or out of date; run `python -m pneumonia masking`"):
+    with pytest.raises(PneumoniaError, match=r"masking.csv: missing or out of date; run its step"):
         results.table("masking")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -16,7 +17,6 @@ from pneumonia import results as results_module
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.data.catalog import build_catalog, hash_catalog
 from pneumonia.results import (
-    FOLLOWING,
     TABLES,
     check_hashes,
     load_results,
@@ -24,9 +24,12 @@ from pneumonia.results import (
     read_run_record,
     read_table,
     record_test_look,
+    write_measured,
     write_run_record,
     write_table,
 )
+
+FOLLOWING = ("subgroups", "operating_points", "per_1000", "decision_curve", "published_comparisons", "power")
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,34 @@ def test_value_of_a_baseline_is_that_of_its_only_seed(finished):
 def test_value_that_is_not_there_is_an_error(finished, wanted):
     with pytest.raises(PneumoniaError, match=r"metrics\.csv: no "):
         load_results(finished).value(*wanted)
+
+
+def test_a_measured_table_counts_only_beside_the_weights_it_was_measured_with(finished, tmp_path):
+    """One that is listed in run.json by its hash, or that follows from predictions.csv and is made with metrics.csv."""
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
+    table, record = pd.DataFrame({"value": [1.0]}), read_run_record(run)
+    write_measured(run, "speed", table, record["weights_hash"])
+    write_measured(run, "stale", table, "weights of long ago")
+    results = load_results(run)
+    assert set(results.measured) == {*FOLLOWING, "speed"}
+    with pytest.raises(PneumoniaError, match=r"stale\.csv: missing or out of date"):
+        results.table("stale")
+    write_measured(run, "stale", table)  # made from predictions.csv again
+    assert "stale" in load_results(run).measured
+
+
+def test_tables_that_lie_about_without_a_run_record_are_of_unknown_weights(finished, tmp_path):
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
+    (run.results_dir / "run.json").unlink()
+    write_table(run, "speed", pd.DataFrame({"value": [1.0]}))
+    records = [json.loads(file.read_text()) for file in sorted(finished.models_dir.glob("*.json"))]
+    steps.make_predictions(run, read_table(run, "catalog"), records, why="scored again")
+    steps.make_metrics(run)
+    assert set(load_results(run).measured) == set(FOLLOWING)
 
 
 # --- looks at the test split --------------------------------------------------------------------------------------

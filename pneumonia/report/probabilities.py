@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import beta
 
-from ..evaluation.metrics import ECE_BINS, HALF, ece
-from ..evaluation.wording import percent
+from ..evaluation.metrics import ECE_BINS, ece
 from ..results import Results, cnns, compute_ensemble, title_of
-from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
+from ..style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
 
 EDGES = np.linspace(0, 1, ECE_BINS + 1)
 SMALLEST_BIN = 5  # radiographs; smaller bins count for the ECE but are not drawn
@@ -79,55 +78,3 @@ def draw_calibration(results: Results) -> Figure:
     axes[0, 0].set_yticks(np.arange(0, 1.1, 0.2))
     axes[1, 0].set_ylabel("% of\nradiographs")
     return figure
-
-
-def compute_threshold_curve(frame: pd.DataFrame) -> pd.DataFrame:
-    """sensitivity and specificity in percent at each of THRESHOLDS (the index)."""
-    y_prob, ill = frame["y_prob"].to_numpy(), frame["label"].to_numpy() == 1
-    found, spared = np.sort(y_prob[ill]), np.sort(y_prob[~ill])
-    sensitivity = 1 - np.searchsorted(found, THRESHOLDS, side="left") / len(found)
-    specificity = np.searchsorted(spared, THRESHOLDS, side="left") / len(spared)
-    return pd.DataFrame({"sensitivity": 100 * sensitivity, "specificity": 100 * specificity}, index=THRESHOLDS)
-
-
-def plot_threshold_curve(curves: dict[str, pd.DataFrame], metric: str, colour: str, ax: Axes | None = None) -> Axes:
-    """One line per split: the metric (percent) against the threshold."""
-    ax = own_axes(ax)
-    for split, curve in curves.items():
-        ax.plot(curve.index, curve[metric], SPLIT_LINES[split], color=colour, label=SPLIT_TITLES[split], linewidth=2.2)
-    return ax
-
-
-def draw_threshold_curve(results: Results) -> Figure:
-    final, colour = results.final_model, model_colours(results.run)[results.final_model]
-    splits = [split for split in SPLIT_LINES if len(compute_ensemble(results, final, split))]
-    curves = {split: compute_threshold_curve(compute_ensemble(results, final, split)) for split in splits}
-    names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
-    seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
-    *values, chosen = (results.value(final, "test", name, seed)["value"] for name in names)
-    found, spared, found_then, spared_then = (percent(value) for value in values)
-    title = (
-        f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {found} to {found_then} "
-        f"and specificity from {spared} to {spared_then}"
-    )
-    who = title_of(results, final)
-    note = f"{who}, probabilities averaged over seeds. The threshold is chosen on validation and its twins."
-    figure = new_figure(title, note, height=5.8)
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, metric, of in zip(axes, ("sensitivity", "specificity"), ("PNEUMONIA", "NORMAL"), strict=True):
-        plot_threshold_curve(curves, metric, colour, ax)
-        mark_thresholds(chosen, ax)
-        ax.set(xlabel="threshold on the probability of PNEUMONIA", ylabel=f"{metric} (% of {of})", xlim=(0, 1))
-        ax.set_title(metric, pad=24)
-    axes[0].legend(loc="lower left")
-    return figure
-
-
-def mark_thresholds(chosen: float, ax: Axes) -> None:
-    """HALF and the chosen threshold as vertical lines, named above the axes on sides that cannot collide."""
-    right = chosen >= HALF
-    for threshold, text, shade in ((HALF, f"{HALF}", GRAY), (chosen, f"chosen: {chosen:.2f}", "black")):
-        ax.axvline(threshold, color=shade, linewidth=1.2)
-        outwards = "left" if (threshold == chosen) == right else "right"
-        side = outwards if 0.25 < threshold < 0.75 else ("right" if right else "left")
-        ax.text(threshold, 1.01, f" {text} ", ha=side, va="bottom", color=shade, transform=ax.get_xaxis_transform())

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ..config import CLAIMED_ACCURACY
-from ..evaluation.estimate import percent
-from ..evaluation.wording import join_words
+from ..evaluation.estimate import join_words, percent
 from ..results import Results
 from ..style import GRAY, new_figure, own_axes, wrap
 from .study import Figure, Study, Table

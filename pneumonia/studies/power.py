@@ -7,11 +7,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from ..evaluation.estimate import percent
+from ..evaluation.estimate import join_words, percent
 from ..evaluation.metrics import DECIMALS, HALF, apply_threshold
 from ..evaluation.scores import SplitScores, load_scores
 from ..evaluation.significance import design_effect, paired_size, unpaired_size
-from ..evaluation.wording import join_words
 from ..results import Results
 from .published_comparisons import find_right
 from .study import Study

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from ..evaluation.estimate import UNDEFINED, percent
+from ..evaluation.estimate import UNDEFINED, join_words, percent
 from ..evaluation.metrics import (
     DECIMALS,
     apply_threshold,
@@ -27,7 +27,6 @@ from ..evaluation.significance import (
     design_effect,
     holm,
 )
-from ..evaluation.wording import join_words
 from ..results import Results, title_of
 from ..style import GRAY, model_colours, new_figure, wrap
 from .study import Figure, Study, Table

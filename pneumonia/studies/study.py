@@ -68,6 +68,11 @@ class Question:
         return import_module(f"{__package__}.{self.name}").STUDY
 
     @property
+    def has_step(self) -> bool:
+        """Whether a step of the command line makes this table and no other."""
+        return self.made_by not in ("report", "export") and not self.made_by.startswith("python ")
+
+    @property
     def command(self) -> str:
         """The command that makes the table."""
         return self.made_by if self.made_by.startswith("python ") else f"python -m pneumonia {self.made_by}"

@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from ..evaluation.estimate import UNDEFINED, Estimate, percent
+from ..evaluation.estimate import UNDEFINED, Estimate, join_words, percent
 from ..evaluation.metrics import DECIMALS, HALF, apply_threshold, bootstrap_weights, percentile_interval
 from ..evaluation.scores import SplitScores, check_predictions, load_scores
-from ..evaluation.wording import join_words
 from ..results import Results, title_of
 from ..style import KIND_COLOURS, name_models, new_figure, own_axes
 from .study import Figure, Study, Table
