@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..config import CLASS_NAMES
-from ..evaluation.estimate import Change, Estimate, format_p
+from ..evaluation.estimate import Change, format_p
 from ..evaluation.significance import SIGNIFICANCE
 from ..results import Results
 from ..studies.study import Table
@@ -39,7 +39,7 @@ def tabulate_results(results: Results) -> Table:
     """The core metrics of every model on test, with intervals; last the ensemble of the final model."""
 
     def measure(name: str, seed: str = "mean") -> list[str]:
-        return [write_with_interval(results.estimate(name, "test", metric, seed)) for metric in METRICS]
+        return [results.estimate(name, "test", metric, seed).full for metric in METRICS]
 
     rows = [[title(results, config.name), *measure(config.name)] for config in results.run.models]
     final = results.run.model(results.final_model)
@@ -97,24 +97,24 @@ def title(results: Results, name: str) -> str:
     return f"**{text}**" if name == results.final_model else text
 
 
-def write_with_interval(estimate: Estimate) -> str:
-    """ "93.1 % (91.0 to 95.0)": no second percent sign, as a cell is narrow."""
-    return estimate.full.replace(" %)", ")")
-
-
 # --- how a table is written --------------------------------------------------------------------------------------
 
 
 def render_markdown(table: Table) -> str:
     """All columns but the first are set right."""
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(shorten, line))} |" for line in lines)
 
 
 def render_typst(table: Table) -> str:
     """The arguments of Typst's `table`."""
-    head, *rows = [", ".join(typeset_cell(cell) for cell in line) for line in (table.head, *table.rows)]
+    head, *rows = [", ".join(typeset_cell(shorten(cell)) for cell in line) for line in (table.head, *table.rows)]
     return f"columns: {len(table.head)}, table.header({head}), " + ", ".join(rows)
+
+
+def shorten(cell: str) -> str:
+    """ "93.1 % (91.0 to 95.0)": no second percent sign, as a cell is narrow."""
+    return cell.replace(" %)", ")") if "% (" in cell else cell
 
 
 def typeset_cell(text: str) -> str:
@@ -123,5 +123,5 @@ def typeset_cell(text: str) -> str:
 
 
 def escape_typst(text: str) -> str:
-    """Plain text as Typst markup that shows just that text."""
-    return re.sub(r"([\\#*_@$<>`\[\]~/+=\"'-])", r"\\\1", text)
+    """Plain text as Typst markup that shows just that text, without a line break before a percent sign."""
+    return re.sub(r"([\\#*_@$<>`\[\]~/+=\"'-])", r"\\\1", text).replace(" %", "~%")
