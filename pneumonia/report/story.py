@@ -11,7 +11,7 @@ from ..config import OFFICIAL_SPLITS, Run
 from ..data.catalog import count_shared_bare_numbers, summarise
 from ..results import Results, load_results
 from .gallery import can_be_drawn, draw_figure, find_figure
-from .pages import Filler
+from .pages import Filler, write_reports
 
 
 class Story:
@@ -80,6 +80,10 @@ class Story:
     def looks(self) -> HTML:
         """Every time that anything was scored on the official test split."""
         return self.table(self.results.test_looks, index=False)
+
+    def write_reports(self) -> None:
+        """Bring README.md, docs/ and presentation.pdf up to date; a simulated run has its own."""
+        write_reports(self.results)
 
     def _marked(self, text: str) -> str:
         return f"**SIMULATED**\n\n{text}" if self.run.is_simulated else text
