@@ -81,6 +81,8 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
 
     def of_seed(seed: str) -> dict[str, Names]:
         def of_split(split: str) -> Names:
+            if seed == "sd":
+                return Names(METRICS, lambda metric: _spread(results, config, split, metric))
             return Names(METRICS, lambda metric: results.estimate(config.name, split, metric, seed))
 
         return {split: of_split(split) for split in splits}
@@ -100,15 +102,15 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
         "images_per_second": f"{trained['images_per_second'].mean():,.0f}" if config.is_cnn else UNDEFINED,
         "weights_hash": _hash_weights(results, config),
         "ensemble": of_seed("ensemble"),
-        "sd": {split: Names(METRICS, lambda metric, split=split: _spread(results, config, split, metric)) for split in splits},
+        "sd": of_seed("sd"),
         "hardest": Names(METRICS, lambda metric: _find_hardest(means, metric)),
     }
 
 
 def _spread(results: Results, config: ModelConfig, split: str, metric: str) -> Change:
     """Standard deviation over seeds, written as a difference is; "–" for a single seed."""
-    rows = results.metrics.query("model == @config.name and split == @split and metric == @metric and seed == 'sd'")
-    return Change.of(metric, rows["value"].iloc[0] if len(rows) else math.nan)
+    several = len(results.run.seeds_of(config)) > 1
+    return Change.of(metric, float(results.estimate(config.name, split, metric, "sd")) if several else math.nan)
 
 
 def _find_hardest(means: dict[str, Names], metric: str) -> dict[str, object]:
@@ -143,7 +145,7 @@ def describe_networks(results: Results) -> dict[str, object]:
     """How many networks there are, and which are no more accurate on test than the most accurate baseline."""
     bar = float(results.estimate(find_best(results, "accuracy", among_networks=False), "test", "accuracy"))
     networks = [config for config in results.run.models if config.is_cnn]
-    behind = [c.title for c in networks if float(results.estimate(c.name, "test", "accuracy")) <= bar]
+    behind = [f"*{c.title}*" for c in networks if float(results.estimate(c.name, "test", "accuracy")) <= bar]
     return {"n": len(networks), "behind_baseline": join_words(behind)}
 
 
@@ -201,9 +203,7 @@ def _varying_metadata(used) -> str:
 
 def describe_training(results: Results) -> dict[str, object]:
     """What all trainings of the series took together."""
-    minutes = {
-        f"{kind}_minutes": f"{results.record[f'training_{kind}_seconds'] / 60:.0f}" for kind in ("cpu", "wall")
-    }
+    minutes = {f"{kind}_minutes": f"{results.record[f'training_{kind}_seconds'] / 60:.0f}" for kind in ("cpu", "wall")}
     networks = sum(results.run.model(name).is_cnn for name in results.training["model"])
     return minutes | {"networks": networks, "device": results.record["training_device"]}
 

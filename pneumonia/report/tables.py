@@ -12,7 +12,12 @@ from ..studies.study import Table
 from .numbers import count_catalog, describe_model
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
-METRICS = {"accuracy": "accuracy", "sensitivity": "recall (sensitivity)", "specificity": "specificity", "roc_auc": "ROC AUC"}
+METRICS = {
+    "accuracy": "accuracy",
+    "sensitivity": "recall (sensitivity)",
+    "specificity": "specificity",
+    "roc_auc": "ROC AUC",
+}
 
 
 def tabulate_counts(results: Results) -> Table:
@@ -58,7 +63,9 @@ def tabulate_comparisons(results: Results) -> Table:
             verdict = "better than" if row.difference > 0 else "worse than"
         difference = f"{change.signed} ({change.interval.removesuffix(' points')})"
         against = results.run.model(row.model_a).title
-        rows.append([title(results, row.model_b), METRICS[metric], difference, format_p(row.p_holm), f"{verdict} {against}"])
+        rows.append(
+            [title(results, row.model_b), METRICS[metric], difference, format_p(row.p_holm), f"{verdict} {against}"]
+        )
     return Table(["model", "in", "difference", "after Holm", "is"], rows)
 
 
