@@ -7,17 +7,15 @@ import pandas as pd
 
 from bench.measure import summarise
 from pneumonia.config import KINDS, Run
+from pneumonia.studies.bench import READERS
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
-from pneumonia.studies.decision import compute_decision_curve, compute_per_1000
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
 from pneumonia.studies.learning_curve import power_law
 from pneumonia.studies.masking import MASKS
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
-from pneumonia.studies.published import compare_published, compute_power
 from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
-from pneumonia.studies.speed import READERS
-from pneumonia.studies.subgroups import compute_subgroups
+from pneumonia.studies.study import STUDIES
 from pneumonia.studies.three_class import COLUMNS as THREE_COLUMNS
 from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 
@@ -25,13 +23,9 @@ LAW = (0.02, 0.2, 0.6)
 
 
 def make_measured(run: Run, predictions: pd.DataFrame, final: str) -> dict[str, pd.DataFrame]:
-    """Every table of results.MEASURED."""
-    return {
-        "subgroups": compute_subgroups(predictions, 20),
-        "per_1000": compute_per_1000(predictions, final, 20),
-        "decision_curve": compute_decision_curve(predictions, final, 20),
-        "published_comparisons": compare_published(predictions, final, 20),
-        "power": compute_power(predictions, final),
+    """Tables of studies: those that follow from predictions, and made-up ones."""
+    following = [question for question in STUDIES.values() if question.made_by == "report"]
+    return {question.name: question.load().compute(predictions, final, 20) for question in following} | {
         "robustness": make_robustness(run),
         "masking": make_masking(run),
         "learning_curve": make_learning_curve(),

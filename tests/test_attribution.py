@@ -13,7 +13,14 @@ from pneumonia.evaluation.metrics import roc_auc
 from pneumonia.models.prediction import predict_all
 from pneumonia.models.weights import load_trained
 from pneumonia.studies.ablation import score_test
-from pneumonia.studies.attribution import BORDER, CENTRE, attribute, build_changes, load_encoding_swap, measure_swap
+from pneumonia.studies.attribution import (
+    BORDER,
+    CENTRE,
+    build_changes,
+    compute_attribution,
+    load_encoding_swap,
+    measure_swap,
+)
 from pneumonia.transforms.stress_copies import ALL_TWINS
 
 
@@ -32,7 +39,7 @@ def swap(clean_tree, tmp_path_factory):
 
 def test_attribution_agrees_with_the_predictions(trained, swap):
     run, catalog, _ = trained
-    table = attribute(run, catalog, swap)
+    table = compute_attribution(run, catalog, swap)
     assert set(table["model"]) == {CNN}
     assert set(table["change"]) == {
         "validation",

@@ -24,7 +24,7 @@ from bench.measure import COLUMNS, Variant, compare, summarise
 from bench.training import count_flops, list_variants, train
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.series import MODEL_SERIES
-from pneumonia.studies.speed import draw_bench
+from pneumonia.studies.bench import draw_bench
 
 # --- one table from many runs -------------------------------------------------------------------------------------
 

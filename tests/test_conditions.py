@@ -12,7 +12,8 @@ from tiny import CNN, train_once
 from pneumonia import pipeline as steps
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import threshold_metrics
-from pneumonia.results import load_results, read_run_record, read_table, write_run_record
+from pneumonia.pipeline import make_study
+from pneumonia.results import is_current, load_results, read_run_record, read_table, write_run_record
 from pneumonia.studies import conditions, robustness
 from pneumonia.studies.conditions import (
     COLUMNS,
@@ -27,8 +28,8 @@ from pneumonia.studies.robustness import (
     ALL,
     RESAMPLING,
     compute_corruption_errors,
-    describe_resampling,
     find_worst,
+    find_worst_resampling,
     resample,
 )
 from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -172,7 +173,7 @@ def test_the_worst_realistic_case_and_the_resampling_are_found():
     table = pd.DataFrame(rows, columns=["model", "condition", "severity", "metric", "value"])
     table.loc[table["condition"] == "resampled nearest", "value"] = 0.93
     assert find_worst(table, "net")["severity"] == 3
-    assert describe_resampling(table, "net") == ("nearest", pytest.approx(-2.0))
+    assert find_worst_resampling(table, "net") == ("nearest", pytest.approx(-2.0))
 
 
 def test_resampling_goes_to_the_size_of_the_model(chests):
@@ -185,18 +186,18 @@ def test_a_measurement_is_one_look_and_is_not_made_twice(finished, monkeypatch):
     run, catalog = finished
     monkeypatch.setattr("pneumonia.studies.masking.MASKS", {"nothing": MASKS["nothing"], "lungs": MASKS["lungs"]})
     looks = len(read_table(run, "test_looks"))
-    table = steps.make_measurement(run, "masking", others=1, say=lambda line: None)
+    table = make_study(run, "masking", seeds=1)
     assert list(table.columns) == COLUMNS and set(table["split"]) == {"validation", "test"}
     assert table.groupby("model")["seeds"].first().to_dict() == {"thumbnail_logistic": 1, CNN: 2}
-    monkeypatch.setitem(steps.MEASUREMENTS, "masking", (None, None))
-    pd.testing.assert_frame_equal(steps.make_measurement(run, "masking", say=lambda line: None), table)
+    monkeypatch.setattr("pneumonia.studies.conditions.score_members", lambda *_: pytest.fail("scored again"))
+    pd.testing.assert_frame_equal(make_study(run, "masking"), table)
     assert len(read_table(run, "test_looks")) == looks + 1
     assert "masking" in load_results(run).measured
 
 
 def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
     run, catalog = finished
-    steps.make_measurement(run, "masking", say=lambda line: None)
+    make_study(run, "masking")
     before = (run.results_dir / "run.json").read_text()
     record = read_run_record(run)
     try:
@@ -204,7 +205,7 @@ def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
         write_run_record(run, catalog, members, "a machine")
         changed = read_run_record(run)
         assert changed["measured"] == record["measured"], "a new scoring keeps what was measured"
-        assert not steps.is_current(run, changed, "masking")
+        assert not is_current(run, changed, "masking")
     finally:
         (run.results_dir / "run.json").write_text(before)
     results = replace(load_results(run), measured={})

@@ -8,14 +8,8 @@ import pytest
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.probability import rebase
-from pneumonia.studies.decision import (
-    PREVALENCES,
-    Prices,
-    compute_decision_curve,
-    compute_per_1000,
-    find_useful_range,
-    price_operating_points,
-)
+from pneumonia.studies.decision_curve import compute_decision_curve, find_useful_range
+from pneumonia.studies.per_1000 import PREVALENCES, Prices, compute_per_1000, price_operating_points
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [100, 150])

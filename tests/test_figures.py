@@ -29,25 +29,25 @@ from pneumonia.report.counts import compute_class_counts, compute_interval_width
 from pneumonia.report.curves import compute_final_gaps, compute_learning_curves
 from pneumonia.report.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
 from pneumonia.report.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
-from pneumonia.report.probabilities import compute_reliability, compute_threshold_curve
+from pneumonia.report.probabilities import compute_reliability
 from pneumonia.report.radiographs import compute_mean_images, pick_patients
 from pneumonia.results import Results, compute_ensemble
 from pneumonia.series import ABLATION, real_run, simulated_run
-from pneumonia.studies.ablation import compute_ablation
-from pneumonia.studies.attribution import COLUMNS, compute_suspects, describe_swap, find_culprit
+from pneumonia.studies.ablation import summarise
+from pneumonia.studies.attribution import COLUMNS, average_seeds, describe_swap, find_largest_loss
 from pneumonia.studies.learning_curve import describe_next_point, extrapolate
-from pneumonia.studies.masking import MASK_TITLES, compute_masks
-from pneumonia.studies.robustness import compute_heat
+from pneumonia.studies.masking import COLUMN_TITLES, pivot_masks
+from pneumonia.studies.operating_points import compute_threshold_curve
+from pneumonia.studies.robustness import average_severities, by_severity
 from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
 from pneumonia.transforms.stress_copies import ALL_TWINS as TWINS
 
 STEMS = [
-    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins", "suspects"),
-    *("ablation", "learning_curves"),
-    *("Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap", "threshold_curve"),
+    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins"),
+    *("learning_curves", "Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap"),
     *("gradcam", "worst_mistakes"),
-    *("subgroups", "published", "per_1000", "decision_curve", "robustness", "masking"),
-    *("more_data", "pareto", "three_class", "bench"),
+    *("subgroups", "threshold_curve", "per_1000", "decision_curve", "published", "suspects", "robustness", "masking"),
+    *("ablation", "more_data", "pareto", "three_class", "bench"),
 ]
 PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
 CHARTS = [stem for stem in STEMS if stem not in PANELS]
@@ -504,12 +504,12 @@ def test_figures_are_drawn_without_a_screen(built):
     assert all(isinstance(figure.canvas, FigureCanvasAgg) for figure in built.values())
 
 
-def test_suspects_are_means_over_seeds_and_the_culprit_is_one_change(results):
-    table = compute_suspects(results.table("attribution"), "roc_auc")
+def test_attribution_averages_seeds_and_names_a_single_change(results):
+    table = average_seeds(results.table("attribution"), "roc_auc")
     rows = results.table("attribution").query("model == 'deep_cnn' and change == 'tones' and metric == 'roc_auc'")
     assert table.loc["deep_cnn", "tones"] == pytest.approx(rows["value"].mean())
     made = pd.DataFrame({"validation": [0.9, 0.9], "tones": [0.8, 0.7], "control": [0.1, 0.2], "exchange": [0.1, 0.2]})
-    assert find_culprit(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
+    assert find_largest_loss(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
 
 
 def test_swap_is_told_by_its_largest_mean_and_left_out_when_it_was_not_measured(results):
@@ -523,7 +523,7 @@ def test_ablation_names_the_worst_twin_but_never_the_control(results):
     of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
     table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
     table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
-    row = compute_ablation(table).loc["ablation_none"]
+    row = summarise(table).loc["ablation_none"]
     assert (row["worst"], row["twins"]) == ("noise", pytest.approx(0.02))
 
 
@@ -539,10 +539,10 @@ def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):
 
 def test_the_heat_map_shows_means_over_severities_and_the_title_the_worst(results):
     table = results.table("robustness")
-    heat = compute_heat(table)
+    heat = average_severities(table)
     rows = table.query("model == @FINAL and condition == 'blur' and metric == 'accuracy'")
     assert heat.loc[FINAL, "blur"] == pytest.approx(rows["value"].mean())
-    assert heat.shape == (len(heat), 16) and compute_heat(table, FINAL).shape == (5, 16)
+    assert heat.shape == (len(heat), 16) and by_severity(table, FINAL).shape == (5, 16)
     assert "vignetting is worst" in title_of_figure(build_figure(results, "robustness"))
 
 
@@ -562,4 +562,4 @@ def test_calls_per_1000_are_those_of_the_table(results):
 
 
 def test_masks_are_shown_in_their_order(results):
-    assert list(compute_masks(results.table("masking"), "roc_auc").columns) == list(MASK_TITLES)
+    assert list(pivot_masks(results.table("masking"), "roc_auc").columns) == list(COLUMN_TITLES)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
+from pneumonia.studies.study import STUDIES
 
 STEPS = (
-    *("download", "catalog", "train", "evaluate", "attribute", "ablation", "figures", "report"),
-    *("robustness", "masking", "learning-curve", "pareto", "three-class"),
+    *("download", "catalog", "train", "evaluate", "figures", "report"),
+    *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "notebook"),
 )
 
@@ -22,6 +26,41 @@ def test_help_lists_every_step(capsys):
     assert ended.value.code == 0
     listed = capsys.readouterr().out
     assert tuple(re.findall(r"^ {4}([a-z-]+)\b", listed, re.MULTILINE)) == STEPS
+
+
+def test_the_command_line_imports_nothing_heavy():
+    code = "import sys; from pneumonia.__main__ import build_parser; build_parser(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "pandas", "matplotlib", "keras"} & set(loaded), "`predict` would start slowly, or not at all"
+
+
+def test_a_missing_package_is_one_line(monkeypatch, capsys):
+    def fail(options):
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")
+
+    monkeypatch.setattr(cli, "run_catalog", fail)
+    assert cli.main(["catalog"]) == 2
+    assert capsys.readouterr().err == "pneumonia: keras is not installed; run `pip install -e .[train]`\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["robustness", "--seeds", "1"], {"seeds": 1}),
+        (["attribute", "--encoding-swap", "films"], {"swap": Path("films")}),
+        (["learning-curve"], {}),
+    ],
+)
+def test_the_step_of_a_study_makes_its_table(monkeypatch, capsys, arguments, chosen):
+    made = {}
+    monkeypatch.setattr(cli, "open_for", lambda options: None)
+    monkeypatch.setattr(
+        "pneumonia.pipeline.make_study", lambda run, name, **options: made.update({name: options}) or "x"
+    )
+    assert cli.main(arguments) == 0
+    (name,) = made
+    assert STUDIES[name].made_by == arguments[0] and made[name] == chosen
+    assert f"results/{name}.csv" in capsys.readouterr().out
 
 
 def test_unknown_step_is_refused(capsys):

@@ -17,7 +17,8 @@ from pneumonia.evaluation.significance import (
     paired_size,
     unpaired_size,
 )
-from pneumonia.studies.published import PUBLISHED, compare_published, compute_power, judge, read_share
+from pneumonia.studies.power import compute_power
+from pneumonia.studies.published_comparisons import PUBLISHED, compare_published, judge, read_share
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import pipeline as runs
 from pneumonia import series
 from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.data import find
+from pneumonia.data.find import find_radiographs, open_run
 from pneumonia.data.simulate import write_simulated_tree
-from pneumonia.pipeline import find_radiographs, open_run
 
 
 @pytest.fixture(autouse=True)
@@ -22,17 +22,17 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
         raise PneumoniaError("cannot download https://data.mendeley.com/x (no connection); run again, or by hand")
 
     monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
-    monkeypatch.setattr(runs, "download", no_network)
-    monkeypatch.setattr(runs, "DEFAULT_DATA", tmp_path / "data" / "chest_xray")
+    monkeypatch.setattr(find, "download", no_network)
+    monkeypatch.setattr(find, "DEFAULT_DATA", tmp_path / "data" / "chest_xray")
     monkeypatch.setattr(series, "ROOT", tmp_path)
     small = partial(write_simulated_tree, n_train=(2, 4), n_val=2, n_test=(1, 2), size=32)
-    monkeypatch.setattr(runs, "write_simulated_tree", small)
+    monkeypatch.setattr(find, "write_simulated_tree", small)
     return tmp_path
 
 
 def test_named_folder_comes_first(elsewhere, monkeypatch):
     (elsewhere / "mine").mkdir()
-    runs.DEFAULT_DATA.mkdir(parents=True)
+    find.DEFAULT_DATA.mkdir(parents=True)
     monkeypatch.setenv("CHEST_XRAY_DIR", str(elsewhere / "mine"))
     assert find_radiographs() == (elsewhere / "mine").resolve()
     assert open_run(say=pytest.fail).data == (elsewhere / "mine").resolve()
@@ -64,17 +64,17 @@ def test_empty_variable_is_no_name(elsewhere, monkeypatch):
 
 
 def test_data_folder_is_found(elsewhere):
-    runs.DEFAULT_DATA.mkdir(parents=True)
+    find.DEFAULT_DATA.mkdir(parents=True)
     run = open_run(say=pytest.fail)
-    assert (run.name, run.data) == ("real", runs.DEFAULT_DATA)
+    assert (run.name, run.data) == ("real", find.DEFAULT_DATA)
 
 
 def test_missing_radiographs_are_fetched(elsewhere, monkeypatch):
     fetched: list = []
-    monkeypatch.setattr(runs, "download", lambda source, target: fetched.append((source, target)) or target)
+    monkeypatch.setattr(find, "download", lambda source, target: fetched.append((source, target)) or target)
     run = open_run(say=pytest.fail)
-    assert fetched == [("mendeley", runs.DEFAULT_DATA)]
-    assert (run.name, run.data) == ("real", runs.DEFAULT_DATA)
+    assert fetched == [("mendeley", find.DEFAULT_DATA)]
+    assert (run.name, run.data) == ("real", find.DEFAULT_DATA)
 
 
 def test_without_radiographs_and_network_the_run_is_simulated_and_says_so_in_two_lines(elsewhere):
@@ -116,4 +116,4 @@ def test_unknown_run_is_an_error(elsewhere):
 
 
 def test_data_folder_of_the_project_is_where_the_documentation_says():
-    assert Path(ROOT / "data" / "chest_xray") == Path(runs.__file__).resolve().parents[1] / "data" / "chest_xray"
+    assert Path(ROOT / "data" / "chest_xray") == Path(find.__file__).resolve().parents[2] / "data" / "chest_xray"

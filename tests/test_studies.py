@@ -16,6 +16,7 @@ from pneumonia.results import load_results, read_table
 from pneumonia.studies import learning_curve, pareto, three_class
 from pneumonia.studies.learning_curve import extrapolate, fit_power_law, power_law, reduce_catalog
 from pneumonia.studies.pareto import find_front
+from pneumonia.studies.study import STUDIES
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +39,14 @@ def quiet(line: str) -> None:
 
 def make_twice(run, name, study, monkeypatch) -> pd.DataFrame:
     """A study made once and asked for again: the second time neither trains nor looks."""
-    _, compute, why = steps.STUDIES[name]
-    monkeypatch.setitem(steps.STUDIES, name, (lambda base: study, compute, why))
+    place, small = f"pneumonia.studies.{name}.STUDY", replace(STUDIES[name].load(), networks=lambda base: study)
+    monkeypatch.setattr(place, small)
     looks = len(read_table(run, "test_looks"))
     table = steps.make_study(run, name, say=quiet)
-    monkeypatch.setitem(steps.STUDIES, name, (None, None, None))
+    monkeypatch.setattr(place, replace(small, compute=lambda *_, **__: pytest.fail("made again")))
     pd.testing.assert_frame_equal(steps.make_study(run, name, say=quiet), table)
     assert len(read_table(run, "test_looks")) == looks + 1
-    assert read_table(run, "test_looks")["why"].iloc[-1] == why
+    assert read_table(run, "test_looks")["why"].iloc[-1] == small.looks_at_test
     pd.testing.assert_frame_equal(load_results(run).table(name), table)
     return table
 
@@ -60,7 +61,7 @@ def test_learning_curve(base, monkeypatch):
     assert set(table["seed"]) == {"1", "mean"}
     sizes = table.groupby("fraction")["patients"].first()
     assert sizes[0.5] < sizes[1.0]
-    monkeypatch.setattr(learning_curve, "train_one", lambda *_: pytest.fail("trained what was there"))
+    monkeypatch.setattr("pneumonia.models.training.train_one", lambda *_: pytest.fail("trained what was there"))
     learning_curve.train_curve(study, base[1], quiet)
 
 
@@ -131,7 +132,7 @@ def test_three_class(base, monkeypatch):
         assert sum(three[f"{kind} as {other}"] for other in KINDS) == pytest.approx(1, abs=1e-5)
     assert set(table.query("model == 'two_class'")["metric"]) == {"accuracy", "sensitivity", "specificity", "roc_auc"}
     monkeypatch.setattr(three_class, "fit_three_class", lambda *_: pytest.fail("trained what was there"))
-    monkeypatch.setattr(three_class, "train_one", lambda *_: pytest.fail("trained what was there"))
+    monkeypatch.setattr("pneumonia.models.training.train_one", lambda *_: pytest.fail("trained what was there"))
     three_class.train_members(study, catalog, quiet)
 
 

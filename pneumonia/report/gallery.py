@@ -59,20 +59,8 @@ CORE = {
 }
 
 
-def list_figures() -> dict[str, tuple[Figure, Question | None]]:
-    """stem -> the figure, and the study whose table it needs (None: it needs no study)."""
-    figures = {stem: (figure, None) for stem, figure in CORE.items()}
-    for question in STUDIES.values():
-        figures |= {stem: (figure, question) for stem, figure in question.load().figures.items()}
-    return figures
-
-
-def find_figure(stem: str) -> tuple[Figure, Question | None]:
-    """One of `list_figures`. Raises: PneumoniaError for an unknown stem."""
-    figures = list_figures()
-    if stem not in figures:
-        raise PneumoniaError(f"unknown figure '{stem}'; known: {', '.join(figures)}")
-    return figures[stem]
+QUESTIONS = {stem: question for question in STUDIES.values() for stem in question.load().figures}  # whose figure it is
+FIGURES = CORE | {stem: question.load().figures[stem] for stem, question in QUESTIONS.items()}
 
 
 def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
@@ -80,22 +68,24 @@ def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
 
     Raises: PneumoniaError for an unknown stem, or when radiographs or weights that it needs are missing.
     """
-    figure, question = find_figure(stem)
+    if stem not in FIGURES:
+        raise PneumoniaError(f"unknown figure '{stem}'; known: {', '.join(FIGURES)}")
     with use_style():
-        if can_be_drawn(results, stem):
-            drawing = figure.draw(results)
-        else:  # stands in its place and says how to measure it
-            note = f"`{question.command}` makes results/{question.name}.csv."
-            drawing = new_figure(f"{stem}: not measured in this run", note, height=2.0)
+        figure = FIGURES[stem].draw(results) if can_be_drawn(results, stem) else draw_placeholder(QUESTIONS[stem])
         if results.run.is_simulated:
-            mark_simulated(drawing)
-    return drawing
+            mark_simulated(figure)
+    return figure
+
+
+def draw_placeholder(question: Question) -> matplotlib.figure.Figure:
+    """Stands where a figure would be whose table was not measured in this run, and says how to measure it."""
+    note = f"`{question.command}` makes results/{question.name}.csv."
+    return new_figure(f"{question.name}: not measured in this run", note, height=2.0)
 
 
 def can_be_drawn(results: Results, stem: str) -> bool:
     """Whether the table that a figure needs was measured."""
-    _, question = find_figure(stem)
-    return question is None or question.name in results.measured
+    return stem in CORE or QUESTIONS[stem].name in results.measured
 
 
 def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path:
@@ -103,10 +93,10 @@ def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path
 
     Returns: its path. Raises: as `build_figure`.
     """
-    drawing = build_figure(results, stem)
-    limit = RADIOGRAPH_BYTES if find_figure(stem)[0].needs_radiographs else CHART_BYTES
+    figure = build_figure(results, stem)
+    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
     with use_style():
-        return write_png(drawing, (folder or results.run.images_dir) / f"{stem}.png", limit)
+        return write_png(figure, (folder or results.run.images_dir) / f"{stem}.png", limit)
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
@@ -114,6 +104,5 @@ def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:
 
     The other files stay as they are.
     """
-    figures = list_figures()
-    stems = [stem for stem, (figure, _) in figures.items() if with_radiographs or not figure.needs_radiographs]
+    stems = [stem for stem, figure in FIGURES.items() if with_radiographs or not figure.needs_radiographs]
     return [draw_figure(results, stem) for stem in stems if can_be_drawn(results, stem)]

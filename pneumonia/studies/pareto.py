@@ -151,11 +151,11 @@ def draw_pareto(results: Results) -> Drawing:
         "test": add_series(grid, results, "test", "accuracy"),
     }
     test = tables["test"]
-    where = "on" if find_front(test)[test["model"] == final].iloc[0] else "behind"
+    cheaper = "no" if find_front(test)[test["model"] == final].iloc[0] else "a"
     cost = test.set_index("model").loc[final]
     title = (
         f"{title_of(results, final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
-        f"{percent(cost['value'])} test accuracy and stands {where} the front of what compute buys"
+        f"{percent(cost['value'])} test accuracy; {cheaper} cheaper network is as accurate"
     )
     note = (
         f"Threshold {HALF}. Gray: the small recipe at other widths, sizes and epochs, one seed each. Colours: the "

@@ -186,7 +186,7 @@ def draw_published(results: Results) -> Drawing:
     )
     note = (
         "Same test radiographs. Others publish rates, not predictions: their bars are exact binomial intervals, and "
-        " the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
+        "the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
         "Shaded: our 95 % interval."
     )
     figure = new_figure(title, note, height=5.8)

@@ -7,8 +7,7 @@ STUDIES and test it; the command line, the figures, the pages and the tests find
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,12 +46,24 @@ class Study:
     """
 
     compute: Callable[..., pd.DataFrame] | None = None  # None: measured from outside, by bench/
-    describe: Callable[[Results], dict[str, str]] = lambda results: {}  # key -> a sentence or more
+    describe: Callable[[Results], dict] = lambda results: {}  # key -> a sentence or more, or dicts of numbers
     figures: dict[str, Figure] = field(default_factory=dict)  # file name without .png -> figure
     tables: dict[str, Callable[[Results], Table]] = field(default_factory=dict)
     looks_at_test: str = ""  # the reason given in test_looks.csv; "": it does not score the test split
     networks: Callable[[Run], Run] | None = None  # the run of the networks that are trained for it, in build/
     depends_on: Callable[[str], str] = str  # hash of the catalog -> hash of all that its own networks depend on
+
+
+class NotMeasured(str):
+    """In place of all that a study says: whatever is looked up in it is this one sentence."""
+
+    def __getitem__(self, key) -> NotMeasured:
+        return self
+
+    def __getattr__(self, name: str) -> NotMeasured:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,10 +93,10 @@ class Question:
         """What stands in place of a sentence when the table is not there."""
         return f"Not measured in this run (`{self.command}`)."
 
-    def describe(self, results: Results) -> Mapping[str, str]:
-        """key -> sentences. Where the table is missing or out of date every key says how to make it."""
+    def describe(self, results: Results) -> dict | NotMeasured:
+        """key -> sentences or numbers. Where the table is missing or out of date every key says how to make it."""
         if self.name not in results.measured:
-            return defaultdict(lambda: self.missing)
+            return NotMeasured(self.missing)
         return self.load().describe(results)
 
     def tabulate(self, results: Results) -> dict[str, Table]:

@@ -200,8 +200,9 @@ def draw_three_class(results: Results) -> Drawing:
     three = table[table["model"] == "three_class"].set_index("metric")["value"]
     two = table[table["model"] == "two_class"].set_index("metric")["value"]
     title = (
-        f"Bacterial or viral is right for {percent(three['bacteria or virus'])} of pneumonias ({percent(before)} on "
-        f"validation); PNEUMONIA or NORMAL, ROC AUC: three outputs {three['roc_auc']:.3f}, two {two['roc_auc']:.3f}"
+        f"Three outputs distinguish bacterial from viral in {percent(three['bacteria or virus'])} of the pneumonias "
+        f"({percent(before)} on validation); for PNEUMONIA, ROC AUC is {three['roc_auc']:.3f}, with two outputs "
+        f"{two['roc_auc']:.3f}"
     )
     note = (
         "The small recipe (96 px) on test, mean over seeds; left in percent of the true kind. Bars: 95 % intervals. "

@@ -1,4 +1,4 @@
-"""Sentences of the measurements: numbers of their tables, words that turn with them, and a word for what is missing."""
+"""Sentences and tables of the studies: the numbers of their result files, in words that turn with them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from measured import make_bench, make_learning_curve, make_masking, make_pareto,
 
 from bench.measure import COLUMNS
 from pneumonia.config import ROOT
-from pneumonia.report.measured_facts import SENTENCES, measured_facts
 from pneumonia.results import Results
 from pneumonia.series import simulated_run
-from pneumonia.studies.speed import tabulate_pipeline, tell_backends, tell_goal
+from pneumonia.studies.bench import describe_backends, describe_goal, tabulate_pipeline
+from pneumonia.studies.outliers import tabulate_outliers
+from pneumonia.studies.predict_bench import describe_agreement, tabulate_reading
+from pneumonia.studies.study import STUDIES
 
 FINAL = "robust_cnn"
 ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"
@@ -51,66 +53,67 @@ def tables() -> dict[str, pd.DataFrame]:
         "power": pd.DataFrame([{"design": "paired", "n_radiographs": 1504} | power]),
         "decision_curve": pd.DataFrame(curve),
         "published_comparisons": pd.DataFrame(published),
-    } | {name: pd.read_csv(ROOT / "results" / f"{name}.csv") for name in ("heatmap_checks", "predict_bench")}
+    } | {
+        name: pd.read_csv(ROOT / "results" / f"{name}.csv") for name in ("heatmap_checks", "predict_bench", "outliers")
+    }
 
 
 @pytest.fixture(scope="module")
-def facts(tables) -> dict[str, str]:
-    return measured_facts(make_results(tables))
+def results(tables) -> Results:
+    return make_results(tables)
 
 
-def test_every_sentence_is_there_with_and_without_measurements(facts):
-    missing = measured_facts(make_results({}))
-    assert set(facts) == set(missing) == {f"{key}.sentence" for key in SENTENCES}
-    assert all(text.startswith("Not measured in this run (`python ") for text in missing.values())
-    assert not any("Not measured" in text or "nan" in text for text in facts.values())
-    assert all(text.endswith(".") for text in facts.values())
+def describe(study: str, key: str, results: Results) -> str:
+    return STUDIES[study].describe(results)[key]
 
 
-def test_the_worst_case_is_that_of_the_table(facts, tables):
+def test_the_worst_case_is_that_of_the_table(results, tables):
     rows = tables["robustness"].query("model == @FINAL and metric == 'accuracy' and 1 <= severity <= 3")
     worst = rows.loc[rows["value"].idxmin()]
-    assert f"{worst['condition']} at severity 3: {100 * worst['value']:.1f} %" in facts["robustness.worst.sentence"]
-    harm = [f"{100 * (worst['value'] + moved):.1f} %" for moved in (0.05, -0.05)]
-    assert f"a sensitivity of {harm[0]} and a specificity of {harm[1]}" in facts["robustness.worst.sentence"]
-    assert (
-        f"to {100 * tables['robustness'].query(ACCURACY)['value'].min():.1f} % (" in facts["robustness.worst.sentence"]
+    assert f"{worst['condition']} at severity 3: {100 * worst['value']:.1f} %" in describe(
+        "robustness", "worst", results
     )
-    assert "less than one point" in facts["robustness.resampling.sentence"]
+    harm = [f"{100 * (worst['value'] + moved):.1f} %" for moved in (0.05, -0.05)]
+    assert f"a sensitivity of {harm[0]} and a specificity of {harm[1]}" in describe("robustness", "worst", results)
+    assert f"to {100 * tables['robustness'].query(ACCURACY)['value'].min():.1f} % (" in describe(
+        "robustness", "worst", results
+    )
 
 
-def test_errors_are_told_beside_those_on_untouched_radiographs(facts, tables):
+def test_errors_are_told_beside_those_on_untouched_radiographs(results, tables):
     clean = tables["robustness"].query("metric == 'accuracy' and condition == 'none'").set_index("model")["value"]
     ratio = (1 - clean[FINAL]) / (1 - clean["basic_cnn"])
-    assert facts["robustness.error.sentence"].endswith(f"on untouched radiographs {ratio:.2f} times.")
+    assert describe("robustness", "error", results).endswith(f"on untouched radiographs {ratio:.2f} times.")
 
 
-def test_a_resampling_that_moves_more_is_said_so(tables):
+def test_the_resampling_that_moves_most_is_named(tables):
     table = tables["robustness"].copy()
     chosen = (table["condition"] == "resampled area") & (table["model"] == FINAL)
     table.loc[chosen, "value"] -= 0.03
-    text = measured_facts(make_results({"robustness": table}))["robustness.resampling.sentence"]
-    assert "3.0 points (area), not less than one point" in text
+    text = describe("robustness", "resampling", make_results({"robustness": table}))
+    assert "at most 3.0 points (area)" in text
 
 
-def test_masks_and_power_and_ranges(facts, tables):
+def test_masks_and_power_and_ranges(results, tables):
     areas = tables["masking"].query("model == @FINAL and metric == 'roc_auc' and split == 'test'")
     areas = areas.set_index("condition")["value"]
-    assert f"from {areas['nothing']:.3f} to {areas['lungs']:.3f}" in facts["masking.lungs.sentence"]
-    assert "tell 95 % from 96 % would take 1,504 (paired)" in facts["power.images.sentence"]
-    assert "from 10 % to 20 % where 30 % are ill" in facts["decision.range.sentence"]
+    assert f"from {areas['nothing']:.3f} to {areas['lungs']:.3f}" in describe("masking", "lungs", results)
+    assert "distinguish 95 % from 96 % would take 1,504 (paired)" in describe("power", "images", results)
+    assert "from 10 % to 20 % at a prevalence of 30 %" in describe("decision_curve", "range", results)
 
 
-def test_published_verdicts_are_counted(facts):
-    assert facts["published.real.sentence"].startswith("At threshold 0.5 the ensemble is more accurate than A, however")
-    assert "1 of 3 accuracies cannot be decided" in facts["published.real.sentence"]
-    assert ", 1 by no calls at all." in facts["published.real.sentence"]
+def test_published_verdicts_are_counted(results):
+    assert describe("published_comparisons", "real", results).startswith(
+        "At threshold 0.5 the ensemble is more accurate than A, however"
+    )
+    assert "1 of 3 accuracies cannot be compared" in describe("published_comparisons", "real", results)
+    assert ", 1 by no predictions at all." in describe("published_comparisons", "real", results)
 
 
 def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
     nothing = dict.fromkeys(("floor", "scale", "exponent", "next_point"), (np.nan,) * 3)
     monkeypatch.setattr("pneumonia.studies.learning_curve.extrapolate", lambda table: nothing)
-    text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
+    text = describe("learning_curve", "next", make_results({"learning_curve": tables["learning_curve"]}))
     assert text.endswith(". No power law fits the errors, so nothing is extrapolated.")
 
 
@@ -124,7 +127,7 @@ def test_errors_that_do_not_fall_are_not_extrapolated(tables, monkeypatch):
 def test_a_law_at_its_bound_extrapolates_nothing(high, most, words, tables, monkeypatch):
     law = {"exponent": (0.9, 0.09, high), "next_point": (30000.0, 21624.0, most)}
     monkeypatch.setattr("pneumonia.studies.learning_curve.extrapolate", lambda table: law)
-    text = measured_facts(make_results({"learning_curve": tables["learning_curve"]}))["more_data.next.sentence"]
+    text = describe("learning_curve", "next", make_results({"learning_curve": tables["learning_curve"]}))
     assert text.endswith(words) and f"−0.09 to −{high:.2f}" in text
 
 
@@ -134,22 +137,21 @@ def test_a_curve_that_leaves_the_last_point_again_is_not_flat_before(tables, mon
     curve = tables["learning_curve"].copy()
     rows = curve.query("split == 'test' and metric == 'accuracy' and seed == 'mean'").sort_values("patients")
     curve.loc[rows.index, "value"] = [*[0.93] * (len(rows) - 3), 0.95, 0.925, 0.93]  # above, then below the last
-    text = measured_facts(make_results({"learning_curve": curve}))["more_data.next.sentence"]
+    text = describe("learning_curve", "next", make_results({"learning_curve": curve}))
     assert f"From {rows['patients'].iloc[-1]:,.0f} patients on it stays within a point" not in text
     assert f"From {rows['patients'].iloc[-2]:,.0f} patients on it stays within a point" in text
 
 
-def test_the_cheapest_within_a_point_is_not_dearer_than_the_best(facts):
-    minutes = [float(part.split()[-1]) for part in facts["pareto.enough.sentence"].split(" CPU minutes")[:2]]
+def test_the_cheapest_within_a_point_is_not_dearer_than_the_best(results):
+    minutes = [float(part.split()[-1]) for part in describe("pareto", "enough", results).split(" CPU minutes")[:2]]
     assert minutes[1] <= minutes[0]
 
 
-def test_costs_on_paper_follow_from_the_tables(facts, tables):
-    assert "100 trainings of the final network take 10 core hours" in facts["cost.growth.sentence"]
+def test_costs_on_paper_follow_from_the_tables(results, tables):
+    assert "100 trainings of the final network take 10 core hours" in describe("pareto", "growth", results)
     rate = tables["predict_bench"].query("variant == '100000 radiographs' and unit == '1/s'")["median"].iloc[0]
-    assert (
-        f"{rate:.0f} radiographs a second ({1e6 / rate / 3600:.1f} hours for 1,000,000"
-        in facts["cost.archive.sentence"]
+    assert f"{rate:.0f} radiographs a second ({1e6 / rate / 3600:.1f} hours for 1,000,000" in describe(
+        "predict_bench", "archive", results
     )
 
 
@@ -160,14 +162,13 @@ def test_passes_are_told_beside_the_usual_and_the_fastest_way():
     first = table.query("benchmark == 'files, first pass' and variant == 'flow_from_directory'")["median"].item()
     fastest = "1,000,000 (`image_dataset_from_directory, cached`)"
     table.loc[table["variant"] == "pneumonia", "ratio"] = 2345.6
-    _, rows = tabulate_pipeline(make_results({"bench": table}), {})
+    _, rows = tabulate_pipeline(make_results({"bench": table}))
     assert rows[0] == ["files, first pass", "500,000", f"{first:,.0f}", fastest, "2,346"]
-    assert tabulate_pipeline(make_results({}), {})[1][0][0].startswith("not measured in this run")
 
 
 def test_backends_are_told_beside_the_default():
     speed = make_bench().query("benchmark == 'training' and metric == 'throughput'").set_index("variant")
-    text = tell_backends(None, make_bench())["cost.backends"]
+    text = describe_backends(make_bench())
     assert f"The default, tensorflow in float32, trains on {speed.loc['tensorflow', 'median']:.0f} radiographs" in text
     assert f"{speed.loc['jax', 'ratio']:.2g} times with jax" in text
 
@@ -182,6 +183,45 @@ def test_a_recipe_that_never_gets_there_is_said_so(best, words):
         ("to 91% on test", "popular public recipe", "best accuracy", best, "%", 1, "", np.nan),
         ("to 91% on test", "this project, in small", "best accuracy", 92.0, "%", 1, "popular public recipe", 1.0),
     ]
-    text = tell_goal(None, pd.DataFrame(rows, columns=COLUMNS))["cost.goal"]
+    text = describe_goal(pd.DataFrame(rows, columns=COLUMNS))
     assert words in text and "in small (96 px, 6 epochs) has 92.0 % after 60" in text
     assert ("20 times as much" in text) == (best > 91)
+
+
+def test_speed_stands_beside_that_of_keras(results):
+    head, rows = tabulate_reading(results)
+    cold = results.table("predict_bench").query("benchmark == 'cold start'").set_index("variant")
+    assert rows[0][1] == f"{cold.loc['keras.Model.predict', 'median']:#.3g} s"
+    assert rows[0][3] == f"{cold.loc['python -m pneumonia predict', 'ratio']:.1f}"
+    assert all(len(row) == len(head) for row in rows)
+    assert {f"{count} radiographs, file by file" for count in ("100", "10,000", "100,000")} < {row[0] for row in rows}
+    assert all("MiB most memory used, " in row[2] for row in rows[3:])
+
+
+def test_memory_stays_flat(results):
+    used = results.table("predict_bench").query("benchmark == 'memory'")["median"]
+    assert used.max() < 1.1 * used.min()
+
+
+def test_every_kind_of_picture_has_its_row(results):
+    _, rows = tabulate_outliers(results)
+    table = results.table("outliers")
+    assert [row[0] for row in rows] == table["kind"].tolist()
+    assert rows[0][1] == "–" and rows[1][1] == f"{table['roc_auc'][1]:.3f}"
+
+
+def test_heatmaps_are_judged_by_their_table(tables):
+    table = tables["heatmap_checks"].copy()
+    table.loc[(table["method"] == "Grad-CAM") & (table["metric"] == "hit rate"), "value"] = 0.123
+    assert "in 12.3 % (" in describe("heatmap_checks", "believed", make_results({"heatmap_checks": table}))
+
+
+def test_predictions_that_change_are_counted(tables):
+    table = tables["predict_bench"].copy()
+    table.loc[table["metric"] == "calls that flip at 0.5", "median"] = 3
+    text = describe_agreement(table)
+    assert "83 untouched original files" in text and text.endswith("3 predictions at 0.5 change.")
+
+
+def test_agreement_that_was_not_measured_is_not_claimed(tables):
+    assert "was not measured" in describe_agreement(tables["predict_bench"].query("benchmark == 'memory'"))
