@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import pandas as pd
 
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 from .data.catalog import hash_catalog
+from .evaluation.estimate import Estimate
 from .evaluation.scores import load_scores
 from .records import installed_versions, load_record, save_atomically
 from .series import ABLATION
@@ -55,6 +57,25 @@ class Results:
             path = self.run.results_dir / "metrics.csv"
             raise PneumoniaError(f"{path}: no {metric} of {model} on {split}, seed {seed}; run `make report`")
         return rows.loc[seed]
+
+    def estimate(self, model: str, split: str, metric: str, seed: str = "mean") -> Estimate:
+        """One metric of metrics.csv with its interval; a baseline has one seed, which is its own ensemble.
+
+        Raises: PneumoniaError when metrics.csv has no such row.
+        """
+        if seed == "ensemble" and (model, split, metric, seed) not in self._metrics:
+            seed = "mean"
+        key = (model, split, metric, seed)
+        if key not in self._metrics:
+            path = self.run.results_dir / "metrics.csv"
+            raise PneumoniaError(f"{path}: no {metric} of {model} on {split}, seed {seed}; run `make report`")
+        return Estimate.of(metric, *self._metrics[key])
+
+    @cached_property
+    def _metrics(self) -> dict[tuple, tuple]:
+        """(model, split, metric, seed) -> (value, ci_low, ci_high, n)."""
+        columns = ["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"]
+        return {tuple(row[:4]): tuple(row[4:]) for row in self.metrics[columns].itertuples(index=False, name=None)}
 
     @property
     def final_model(self) -> str:

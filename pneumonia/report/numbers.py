@@ -50,7 +50,7 @@ def build_names(results: Results) -> dict[str, object]:
     <model> by its name in `series.py`, and `final` for the final one, `best.<metric>` for the best on test,
         `best_baseline` for the most accurate baseline: see `describe_model`.
     study.<name>.<key>: what a study says of itself (its `describe`), or that it was not measured in this run;
-        `{% if study.<name> %}` asks whether it was.
+        `{% if "<name>" in measured %}` asks whether it was.
     claimed, networks, catalog, training, looks, run: see the functions below.
     """
     models = {config.name: describe_model(results, config) for config in results.run.models}
@@ -64,6 +64,7 @@ def build_names(results: Results) -> dict[str, object]:
         "training": describe_training(results),
         "looks": count_looks(results),
         "run": describe_run(results),
+        "measured": tuple(results.measured),
         "study": Names(STUDIES, cache(lambda name: STUDIES[name].describe(results))),
     }
 

@@ -109,7 +109,7 @@ def _escape(value: object) -> str:
 
 
 def build_pages(results: Results) -> dict[str, str]:
-    """Path from the home of the run -> text, of README.md and everything in docs/; simulated ones say so at their top."""
+    """Path from the home of the run -> text, of README.md and all of docs/; simulated ones say so at their top."""
     filler, pages = Filler(results), {}
     mark = f"\n# {filler.environment.globals['run']['marker']}\n\n" if results.run.is_simulated else ""
     for template in sorted(TEMPLATES.glob("*.md")):

@@ -10,7 +10,7 @@ from IPython.display import HTML, Image, Markdown, display
 from ..config import OFFICIAL_SPLITS, Run
 from ..data.catalog import count_shared_bare_numbers, summarise
 from ..results import Results, load_results
-from .gallery import can_be_drawn, draw_figure, find_figure
+from .gallery import FIGURES, can_be_drawn, draw_figure
 from .pages import Filler, write_reports
 
 
@@ -31,7 +31,7 @@ class Story:
 
     def figure(self, stem: str, finding: str = "") -> Image | Markdown:
         """Draw images/<stem>.png and show it, below it the `finding`: prose as in `say`, if it was measured."""
-        image = Image(filename=str(draw_figure(self.results, stem)), alt=find_figure(stem)[0].alt)
+        image = Image(filename=str(draw_figure(self.results, stem)), alt=FIGURES[stem].alt)
         return self._with_finding(image, finding if can_be_drawn(self.results, stem) else "")
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:
@@ -68,7 +68,7 @@ class Story:
         return self.say(finding)
 
     def validation_scores(self) -> HTML:
-        """What the final model is chosen by: ROC AUC of every network on validation and its stress copies; the lowest."""
+        """What the final model is chosen by: ROC AUC of every network on validation and each stress copy."""
         means = self.results.metrics.query("metric == 'roc_auc' and seed == 'mean'")
         rows = means[means["split"].str.startswith("validation")]
         table = rows.pivot(index="model", columns="split", values="value")
