@@ -6,10 +6,12 @@ import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -108,22 +110,27 @@ def mark_simulated(figure: Figure) -> None:
 def write_png(figure: Figure, path: Path, limit: int) -> Path:
     """Save with as many colours as fit into `limit` bytes, and without anything that differs between two runs.
 
-    A file that shows the same pixels already is left as it is.
+    A file that shows the same pixels already is left as it is: another build of zlib packs them into other bytes.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    data = compress(Image.open(buffer).convert("RGB"), limit)
-    if not (path.exists() and _same_pixels(path.read_bytes(), data)):
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    if not _shows(path, image):
+        data = compress(image, limit)
         save_atomically(path, lambda partial: partial.write_bytes(data))
     return path
 
 
-def _same_pixels(old: bytes, new: bytes) -> bool:
-    """Whether two pictures look the same: another build of zlib packs the same pixels into other bytes."""
+def _shows(path: Path, image: Image.Image) -> bool:
+    """Whether the file is the image in as many colours as the file has."""
     try:
-        before, after = (Image.open(io.BytesIO(data)).convert("RGB") for data in (old, new))
-    except OSError:  # what lies there is no picture
+        old = Image.open(path)
+        known = len(old.palette.palette) // 3
+        before = old.convert("RGB")
+    except (OSError, AttributeError):  # not there, not a picture, or without a palette
         return False
+    colours = min((count for count in PALETTES if count >= known), default=PALETTES[0])
+    after = _reduce(image, colours).convert("RGB")
     return before.size == after.size and before.tobytes() == after.tobytes()
 
 
@@ -131,11 +138,14 @@ def compress(image: Image.Image, limit: int) -> bytes:
     """A palette PNG with the most colours of PALETTES whose size is within `limit` bytes, else with the fewest."""
     for colours in PALETTES:
         buffer = io.BytesIO()
-        palette = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        palette.save(buffer, format="PNG", optimize=True)
+        _reduce(image, colours).save(buffer, format="PNG", optimize=True)
         if buffer.tell() <= limit:
             break
     return buffer.getvalue()
+
+
+def _reduce(image: Image.Image, colours: int) -> Image.Image:
+    return image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def own_axes(ax: Axes | None) -> Axes:
@@ -145,21 +155,22 @@ def own_axes(ax: Axes | None) -> Axes:
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> str:
     """Break text of `size` points into lines of about equal length, as few as fit into `width` inches."""
-    font = FontProperties(family=STYLE["font.family"], size=size, weight="bold" if bold else "normal")
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     narrowest = max(1, *(len(word) for word in text.split(" ")))
     columns = max(len(text), narrowest)
     lines = textwrap.wrap(text, columns)
-    while columns > narrowest and any(_measure(line, font) > width for line in lines):
-        columns -= 1
+    while columns > narrowest and any(_measure(line, size, bold) > width for line in lines):
+        columns = max(narrowest, max(map(len, lines)) - 1)  # down to the longest line nothing would change
         lines = textwrap.wrap(text, columns)
     while columns > narrowest and len(textwrap.wrap(text, columns - 1)) == len(lines):
         columns -= 1
     return textwrap.fill(text, columns)
 
 
-def _measure(line: str, font: FontProperties) -> float:
+@lru_cache(maxsize=4096)
+def _measure(line: str, size: float, bold: bool) -> float:
     """Width of a line in inches."""
+    font = FontProperties(family=STYLE["font.family"], size=size, weight="bold" if bold else "normal")
     return text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] / 72
 
 

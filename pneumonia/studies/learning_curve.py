@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -120,15 +121,23 @@ def extrapolate(table: pd.DataFrame, split: str = "test", metric: str = "accurac
     The interval resamples the seeds of every fraction; it knows nothing of other hospitals, or of another law. "next
     point": patients for an error one point below the fitted one at the largest size; infinite where the floor is above.
     """
+    return _extrapolate(*_errors_by_size(table, split, metric))
+
+
+def _errors_by_size(table: pd.DataFrame, split: str, metric: str) -> tuple[tuple, tuple]:
+    """Numbers of patients, and the errors of the seeds at each."""
     rows = table.query("split == @split and metric == @metric and seed != 'mean'")
-    rng, by_size = np.random.default_rng(DRAWS_SEED), rows.groupby("patients")["value"]
-    sizes, errors = (
-        np.array(sorted(by_size.groups)),
-        [1 - by_size.get_group(n).to_numpy() for n in sorted(by_size.groups)],
-    )
+    by_size = rows.groupby("patients")["value"]
+    return tuple(by_size.groups), tuple(tuple(1 - values) for _, values in by_size)
+
+
+@lru_cache  # hundreds of fits, for the figure and for the sentence
+def _extrapolate(sizes: tuple, errors: tuple) -> dict[str, tuple]:
+    rng, patients = np.random.default_rng(DRAWS_SEED), np.array(sizes)
+    means = [np.mean(of_size) for of_size in errors]
     drawn = [[rng.choice(of_size, len(of_size)).mean() for of_size in errors] for _ in range(FIT_DRAWS)]
-    laws = [fit_power_law(sizes, np.clip(error, 1e-4, 1)) for error in ([e.mean() for e in errors], *drawn)]
-    found = [_consequences(law, sizes[-1]) for law in laws if law is not None]
+    laws = [fit_power_law(patients, np.clip(error, 1e-4, 1)) for error in (means, *drawn)]
+    found = [_consequences(law, patients[-1]) for law in laws if law is not None]
     names = ("floor", "scale", "exponent", "next_point")
     if laws[0] is None:
         return dict.fromkeys(names, (np.nan, np.nan, np.nan))
@@ -231,10 +240,11 @@ def plot_error(table: pd.DataFrame, split: str, ax: Axes | None = None) -> Axes:
     single, mean = rows[rows["seed"] != "mean"], rows[rows["seed"] == "mean"].sort_values("patients")
     ax.plot(single["patients"], 100 * (1 - single["value"]), marker, color=colour, markersize=5, alpha=0.45)
     ax.plot(mean["patients"], 100 * (1 - mean["value"]), marker, color=colour, markersize=9, label=label)
-    law = extrapolate(table, split)
-    if not np.isnan(law["exponent"][0]):
+    sizes, errors = _errors_by_size(table, split, "accuracy")
+    law = fit_power_law(np.array(sizes), np.clip([np.mean(of_size) for of_size in errors], 1e-4, 1))
+    if law is not None:
         x = np.geomspace(mean["patients"].min(), 4 * mean["patients"].max())
-        ax.plot(x, 100 * power_law(x, *(law[name][0] for name in ("floor", "scale", "exponent"))), color=colour)
+        ax.plot(x, 100 * power_law(x, *law), color=colour)
     return ax
 
 
