@@ -27,7 +27,10 @@ ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ
 PPI = 36  # enough to see that mark
 SECTIONS = ["Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"]
 SECTIONS += ["Visualizations", "Conclusions", "Next Steps", "Repository structure"]
-DEFINITIONS = re.compile(r"95 % interval|9[89] % of|coverage of 99 %|0\.5\b|CC BY 4\.0|doi\S+|`[^`]*`|\]\([^)]*\)")
+DEFINITIONS = re.compile(  # what no run could change
+    r"95 % interval|98 % of|coverage of 99 %|\"99 %\": of either class at most 1 %|threshold (?:of )?0\.5\b|is 0\.5\b"
+    r"|Python 3\.11, 3\.12 or 3\.13|CC BY 4\.0|doi\S+|`[^`]*`|\]\([^)]*\)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +131,17 @@ def test_catalog_is_counted(names):
         **{"n": "36", "patients": "36", "normal": "12", "pneumonia": "24", "bacteria": "12", "virus": "12"},
         **{"prevalence": "66.7 %", "share": 0, "duplicates": 0},
     }
-    assert "may be in two splits" in catalog["patients_apart"], "no child has two radiographs: nothing is known"
+    assert catalog["patients_apart"] == "No child is in two splits."
 
 
 def test_catalog_of_original_files_without_val(results):
     catalog = results.catalog[~results.catalog["path"].str.startswith("val/")].reset_index(drop=True)
     catalog.loc[0, ["width", "mode"]] = 1200, "RGB"
-    catalog.loc[1, "patient_id"] = catalog.loc[0, "patient_id"]
+    catalog["patient_id"] = catalog["path"]  # as of an archive that names no patients
     found = build_names(replace(results, catalog=catalog))["catalog"]
     assert found["form"] == "the official files as published (sides of 224 to 1,200 pixels)"
     assert (found["metadata"], found["delivered_validation"]) == ("width, mode and bytes", 0)
-    assert found["patients_apart"] == "No child is in two splits."
+    assert "a child may be in two splits" in found["patients_apart"]
 
 
 def test_training_and_looks_are_added_up(names, results):
