@@ -29,16 +29,10 @@ STEPS = (
 )
 TARGETS = {"run", "download", "retrain", "report", "app", "test", "bench", "bench-quick"}
 TARGETS |= {"lint", "format", "slides", "clean", "help"}
-SECTIONS = [
-    *("Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"),
-    *("Visualizations", "Conclusions", "Next Steps", "Repository structure"),
-]
 NOT_IMPORTED = {"tensorflow", "tensorflow-cpu", "jupyterlab", "ipykernel"}  # Keras' backend; what opens the notebook
 NOT_IMPORTED |= {"tf2onnx", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"}  # Keras and pydicom import them
-TEMPLATES = ("slides/readme_blocks.md", "slides/model_card.md")  # links start where the page lies that they fill
 RADIOGRAPHS_OR_ARCHIVES = {".jpeg", ".jpg", ".dcm", ".npz", ".npy", ".h5", ".hdf5", ".zip"}
 MEGABYTES = 20
-MODULE_LINES, FUNCTION_LINES = 250, 45
 # In a notebook a line break is written \n, so that a path may follow the letter n.
 MACHINE_PATH = re.compile(r"(?:(?<![\w.~-])|\\n)/(?:home|root|work|Users)/|\.\./shared")
 
@@ -51,8 +45,9 @@ def list_files() -> list[str]:
 
 
 FILES = list_files()
-DOCUMENTS = [path for path in FILES if path.endswith((".md", ".typ"))]
-MODULES = [path for path in FILES if path.startswith(("pneumonia/", "bench/")) and path.endswith(".py")]
+DOCUMENTS = [
+    path for path in FILES if path.endswith((".md", ".typ")) and "/templates/" not in path
+]  # the pages instead
 
 
 def read(path: str) -> str:
@@ -65,41 +60,6 @@ def is_there(path: Path) -> bool:
     if "*" in relative:
         return any(Path(file).match(relative) for file in FILES)
     return relative == "." or relative in FILES or any(file.startswith(relative + "/") for file in FILES)
-
-
-def parse_tree(block: str) -> list[str]:
-    """Paths named in a drawn tree: indentation nests, several names may share a line, two spaces end the names."""
-    paths, parents = [], []
-    for line in block.splitlines():
-        drawn = re.match(r"[\s│├└─|`+-]*", line).group()
-        names = re.split(r"\s{2,}|\s+[#←]", line[len(drawn) :].strip())[0].split()
-        while parents and parents[-1][0] >= len(drawn):
-            parents.pop()
-        folder = parents[-1][1] if parents else ""
-        paths += [folder + name for name in names]
-        if len(names) == 1 and names[0].endswith("/"):
-            parents.append((len(drawn), folder + names[0]))
-    return paths
-
-
-def test_tree_parser():
-    drawn = "├── a.md      first\n├── b/        folder\n│   ├── c.py\n│   └── d/\n│       └── e.py  # x\n└── f g  both"
-    plain = "a.md   first\nb/     folder\n  c.py\n  d/\n    e.py  last\nf g    both"
-    expected = ["a.md", "b/", "b/c.py", "b/d/", "b/d/e.py", "f", "g"]
-    assert parse_tree(drawn) == parse_tree(plain) == expected
-
-
-def test_readme_tree_is_the_repository():
-    section = read("README.md").split("## Repository structure", 1)[1]
-    named = parse_tree(re.search(r"```\w*\n(.*?)```", section, re.DOTALL)[1])
-    assert [path for path in named if not is_there(ROOT / path)] == []
-    folders = {path.split("/")[0] for path in FILES if "/" in path and not path.startswith(".")}
-    assert folders <= {path.split("/")[0] for path in named}, "a folder that the tree leaves out"
-
-
-def test_readme_sections():
-    headings = [line.removeprefix("## ").strip() for line in read("README.md").splitlines() if line.startswith("## ")]
-    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
 
 
 def find_links(path: str) -> list[str]:
@@ -123,7 +83,7 @@ def find_anchors(path: str) -> set[str]:
 def test_links_lead_somewhere(path):
     for target in find_links(path):
         name, _, anchor = unquote(target).partition("#")
-        base = ROOT if name.startswith("/") or path in TEMPLATES else (ROOT / path).parent
+        base = ROOT if name.startswith("/") else (ROOT / path).parent
         goal = base / name.lstrip("/") if name else ROOT / path
         assert is_there(goal), target
         if anchor and goal.suffix == ".md":
@@ -179,15 +139,6 @@ def test_ignored_and_kept():
     kept = ["data/README.md", "models/deep_cnn-seed0.keras", "images/x.png", "results/x.csv", "presentation.pdf"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split() == ignored
-
-
-@pytest.mark.parametrize("path", MODULES)
-def test_modules_and_functions_are_short(path):
-    text = read(path)
-    assert 1 <= len(text.splitlines()) <= MODULE_LINES
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
-    assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES} == {}
 
 
 def test_command_line_names_the_steps():
