@@ -1,11 +1,11 @@
 """What a template may say: names for what the result files hold, looked up when a template asks for them.
 
-    {{ final.test.accuracy }}                               95.5 %
-    {{ final.test.accuracy.interval }}                      93.8 to 97.1 %
+    {{ final.test.accuracy }}         95.5 %
+    {{ final.test.accuracy.interval }}   93.8 to 97.1 %
     {{ (final.test.accuracy - majority.test.accuracy).phrase }}   33.0 points above
-    {{ study.robustness.worst }}                            a sentence from pneumonia/studies/robustness.py
+    {{ study.robustness.worst }}      a sentence from pneumonia/studies/robustness.py
 
-`build_names` lists them all. A name that is not there is an error (`pages.fill`).
+`build_names` lists them all. A name that is not there is an error with the line of the template (`pages.Filler`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from functools import cache
 from ..config import CLAIMED_ACCURACY, ModelConfig
 from ..data.catalog import select_used
 from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
+from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
 from ..results import Results, hash_members
 from ..studies.study import STUDIES
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
-METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy", "threshold")
-METRICS += ("roc_auc", "average_precision", "brier", "ece")
+METRICS = (*THRESHOLD_METRICS, "threshold", *SCORE_METRICS)
 
 
 class Names(Mapping):
