@@ -14,6 +14,7 @@ from .config import PneumoniaError, Run
 from .data.catalog import audit_radiographs, hash_catalog, select_used
 from .data.pixels import store_pixels
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
+from .evaluation.scores import Scores
 from .records import load_record
 from .results import (
     Results,
@@ -72,16 +73,16 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
 def make_metrics(run: Run) -> None:
     """All that follows from predictions.csv: metrics, comparisons, the final model, studies. Needs no radiographs."""
     check_hashes(run, read_run_record(run), read_table(run, "catalog"))
-    predictions, draws = read_table(run, "predictions"), run.bootstrap_draws
-    metrics = compute_metrics(predictions, draws)
+    scores, draws = Scores.parse(read_table(run, "predictions")), run.bootstrap_draws
+    metrics = compute_metrics(scores, draws)
     final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
-    comparisons = compare_models(predictions, [config.name for config in run.models], draws)
+    comparisons = compare_models(scores, [config.name for config in run.models], draws)
     write_table(run, "metrics", metrics)
     write_table(run, "comparisons", comparisons)
     name_final_model(run, final, FINAL_MODEL_RULE)
     for name, question in STUDIES.items():
         if question.made_by == "report":
-            write_measured(run, name, question.load().compute(predictions, final, draws))
+            write_measured(run, name, question.load().compute(scores, final, draws))
 
 
 def make_study(

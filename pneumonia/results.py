@@ -12,7 +12,7 @@ import pandas as pd
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 from .data.catalog import hash_catalog
 from .evaluation.estimate import Estimate
-from .evaluation.scores import load_scores
+from .evaluation.scores import Scores
 from .records import installed_versions, load_record, save_atomically
 from .series import ABLATION
 
@@ -45,19 +45,6 @@ class Results:
             )
         return self.measured[name]
 
-    def value(self, model: str, split: str, metric: str, seed: str = "mean") -> pd.Series:
-        """The row (value, ci_low, ci_high, n) of one metric; a baseline has one seed, which is its own ensemble.
-
-        Raises: PneumoniaError when metrics.csv has no such row.
-        """
-        rows = self.metrics.query("model == @model and split == @split and metric == @metric").set_index("seed")
-        if seed == "ensemble" and seed not in rows.index:
-            seed = "mean"
-        if seed not in rows.index:
-            path = self.run.results_dir / "metrics.csv"
-            raise PneumoniaError(f"{path}: no {metric} of {model} on {split}, seed {seed}; run `make report`")
-        return rows.loc[seed]
-
     def estimate(self, model: str, split: str, metric: str, seed: str = "mean") -> Estimate:
         """One metric of metrics.csv with its interval; a baseline has one seed, which is its own ensemble.
 
@@ -77,9 +64,22 @@ class Results:
         columns = ["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"]
         return {tuple(row[:4]): tuple(row[4:]) for row in self.metrics[columns].itertuples(index=False, name=None)}
 
+    @cached_property
+    def scores(self) -> Scores:
+        """The predictions, parsed once."""
+        return Scores.parse(self.predictions)
+
     @property
     def final_model(self) -> str:
         return self.record["final_model"]
+
+    @property
+    def cnns(self) -> list[ModelConfig]:
+        return [config for config in self.run.models if config.is_cnn]
+
+    def title(self, model: str) -> str:
+        """The name of a model as people read it."""
+        return self.run.model(model).title
 
 
 def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
@@ -243,42 +243,3 @@ def record_test_look(run: Run, records: list[dict], why: str, once: bool = True)
         "why": why,
     }
     write_table(run, "test_looks", pd.concat([looks, pd.DataFrame([look])], ignore_index=True))
-
-
-ENSEMBLE_COLUMNS = ["split", "path", "patient_id", "label", "y_prob"]
-
-
-def cnns(run: Run) -> list[ModelConfig]:
-    return [config for config in run.models if config.is_cnn]
-
-
-def title_of(results: Results, model: str) -> str:
-    return results.run.model(model).title
-
-
-def twin_splits(results: Results) -> list[str]:
-    """The names of the stress copies of validation, as they first appear."""
-    return [str(split) for split in results.predictions["split"].unique() if str(split).startswith("validation_")]
-
-
-def compute_ensemble(results: Results, model: str, split: str) -> pd.DataFrame:
-    """Mean probability over the seeds of a model on one split, or on "twins": all stress copies together.
-
-    Returns: a frame (split, path, patient_id, label, y_prob) in order of split and path.
-    """
-    names = twin_splits(results) if split == "twins" else [split]
-    predictions = results.predictions
-    rows = predictions[(predictions["model"] == model) & predictions["split"].isin(names)]
-    frames = [
-        pd.DataFrame(
-            {
-                "split": name,
-                "path": scores.paths,
-                "patient_id": scores.patient_ids,
-                "label": scores.y_true,
-                "y_prob": scores.ensemble,
-            }
-        )
-        for name, scores in (load_scores(rows, model).items() if len(rows) else ())
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=ENSEMBLE_COLUMNS)

@@ -22,6 +22,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from .config import Run
+from .evaluation.scores import STRESS_COPIES
 from .records import save_atomically
 
 DPI = 120
@@ -49,15 +50,20 @@ STYLE = {
     "ytick.labelsize": 11,
 }
 
-# Okabe & Ito (2008), told apart by colour-blind readers; dealt out in the order of the series.
+# Okabe & Ito (2008), distinguishable for colour-blind readers; in the order of the series.
 MODEL_COLOURS = ("#8C8C8C", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#009E73", "#D55E00", "#000000", "#882255")
 KIND_COLOURS = {"NORMAL": "#44AA99", "bacteria": "#882255", "virus": "#CC6677", "unknown": "#882255"}  # Tol (2021)
 
-SPLIT_TITLES = {"train_fit": "train", "validation": "validation", "twins": "its twins", "test": "official test"}
-SPLIT_LINES = {"validation": ":", "twins": "--", "test": "-"}
+SPLIT_TITLES = {
+    "train_fit": "train",
+    "validation": "validation",
+    STRESS_COPIES: "its stress copies",
+    "test": "official test",
+}
+SPLIT_LINES = {"validation": ":", STRESS_COPIES: "--", "test": "-"}
 SPLIT_MARKS = {  # a ring, so that it shows round what lies on it
     "validation": {"marker": "o", "markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.8},
-    "twins": {"marker": "D", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.8},
+    STRESS_COPIES: {"marker": "D", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.8},
     "test": {"marker": "s", "markersize": 8},
 }
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.measure import summarise
 from pneumonia.config import KINDS, Run
+from pneumonia.evaluation.scores import Scores
 from pneumonia.studies.bench import READERS
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
@@ -22,10 +23,10 @@ from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 LAW = (0.02, 0.2, 0.6)
 
 
-def make_measured(run: Run, predictions: pd.DataFrame, final: str) -> dict[str, pd.DataFrame]:
+def make_measured(run: Run, scores: Scores, final: str) -> dict[str, pd.DataFrame]:
     """Tables of studies: those that follow from predictions, and made-up ones."""
     following = [question for question in STUDIES.values() if question.made_by == "report"]
-    return {question.name: question.load().compute(predictions, final, 20) for question in following} | {
+    return {question.name: question.load().compute(scores, final, 20) for question in following} | {
         "robustness": make_robustness(run),
         "masking": make_masking(run),
         "learning_curve": make_learning_curve(),

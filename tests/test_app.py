@@ -30,10 +30,10 @@ from PIL import Image
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
-from pneumonia.evaluation.probability import predictive_values
+from pneumonia.evaluation.probability import predictive_values, rebase
 from pneumonia.inference import app
 from pneumonia.inference.app import MAX_FILES, MAX_MEGABYTES, SECONDS, Desk
-from pneumonia.inference.final_model import FinalModel, rebase
+from pneumonia.inference.final_model import FinalModel
 from pneumonia.inference.page import RATES, read_rates, settle, show_answer, show_prevalence, show_scale
 from pneumonia.inference.reader import Reader
 from pneumonia.inference.table import COLUMNS

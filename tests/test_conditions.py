@@ -129,7 +129,7 @@ def test_what_is_kept_is_not_scored_again(finished, monkeypatch):
     run, catalog = finished
     shown = [Condition("none", 0, lambda images, digests: images)]
     first = score_conditions(run, catalog, "validation", shown)
-    monkeypatch.setattr(conditions, "load_trained", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr("pneumonia.models.weights.load_trained", lambda *_: pytest.fail("scored again"))
     again = score_conditions(run, catalog, "validation", shown)
     for model, y_prob in first.y_prob["none", 0].items():
         np.testing.assert_array_equal(again.y_prob["none", 0][model], y_prob)

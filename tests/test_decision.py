@@ -8,6 +8,7 @@ import pytest
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.probability import rebase
+from pneumonia.evaluation.scores import Scores
 from pneumonia.studies.decision_curve import compute_decision_curve, find_useful_range
 from pneumonia.studies.per_1000 import PREVALENCES, Prices, compute_per_1000, price_operating_points
 
@@ -17,19 +18,19 @@ SCORES = np.round(1 / (1 + np.exp(-(RNG.normal(size=250) + 3.0 * LABELS - 1.5)))
 
 
 @pytest.fixture(scope="module")
-def predictions() -> pd.DataFrame:
+def scores() -> Scores:
     frames = []
     for split in ("validation", "test"):
         for seed, shift in ((0, 0.0), (1, 0.01)):
             y_prob = np.clip(SCORES + shift, 0, 1)
             columns = {"path": np.arange(250).astype(str), "patient_id": np.arange(250) // 2, "label": LABELS}
             frames.append(pd.DataFrame(columns).assign(split=split, model="net", seed=seed, y_prob=y_prob))
-    return pd.concat(frames, ignore_index=True)
+    return Scores.parse(pd.concat(frames, ignore_index=True))
 
 
 @pytest.fixture(scope="module")
-def per_1000(predictions) -> pd.DataFrame:
-    return compute_per_1000(predictions, "net", draws=100)
+def per_1000(scores) -> pd.DataFrame:
+    return compute_per_1000(scores, "net", draws=100)
 
 
 def test_per_1000_is_counted_by_hand(per_1000):
@@ -48,8 +49,8 @@ def test_every_value_lies_in_its_interval(per_1000):
     assert (per_1000["value"] <= per_1000["ci_high"] + 1e-6).all()
 
 
-def test_net_benefit_is_that_of_vickers_and_elkin(predictions):
-    curve = compute_decision_curve(predictions, "net", draws=20)
+def test_net_benefit_is_that_of_vickers_and_elkin(scores):
+    curve = compute_decision_curve(scores, "net", draws=20)
     ensemble = np.clip(SCORES + 0.005, 0, 1)
     cut = float(rebase(0.2, 0.5, reference=0.3))
     hits, alarms = (ensemble[LABELS == 1] >= cut).mean(), (ensemble[LABELS == 0] >= cut).mean()

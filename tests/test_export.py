@@ -12,6 +12,7 @@ import pytest
 from pneumonia.config import PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.evaluation.metrics import apply_threshold
+from pneumonia.evaluation.scores import Scores
 from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
 from pneumonia.models import export
 from pneumonia.models.architectures import build_model
@@ -80,7 +81,7 @@ def test_thresholds_reach_what_they_promise():
         for split, part in (("validation", slice(400)), ("validation_noise", slice(400, 800)))
     ]
     test = frames[0].assign(split="test", y_prob=1 - frames[0]["y_prob"])  # would turn everything around
-    chosen = export.choose_thresholds(pd.concat([*frames, test]), "m")
+    chosen = export.choose_thresholds(Scores.parse(pd.concat([*frames, test])).pooled("m"))
     points = chosen["operating_points"]
     ill, well = y_prob[y_true == 1], y_prob[y_true == 0]
     assert apply_threshold(ill, points["screening"]).mean() >= 0.98

@@ -20,8 +20,10 @@ from tiny import shrink
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.catalog import build_catalog, select_used
 from pneumonia.data.pixels import load_pixels
+from pneumonia.evaluation.estimate import Estimate
 from pneumonia.evaluation.evaluate import compute_metrics
 from pneumonia.evaluation.metrics import compute_counts, ece, threshold_metrics
+from pneumonia.evaluation.scores import STRESS_COPIES, Scores
 from pneumonia.models.architectures import build_model
 from pneumonia.records import hash_file, record_path, weights_path
 from pneumonia.report.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
@@ -31,7 +33,7 @@ from pneumonia.report.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, bui
 from pneumonia.report.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
 from pneumonia.report.probabilities import compute_reliability
 from pneumonia.report.radiographs import compute_mean_images, pick_patients
-from pneumonia.results import Results, compute_ensemble
+from pneumonia.results import Results
 from pneumonia.series import ABLATION, real_run, simulated_run
 from pneumonia.studies.ablation import summarise
 from pneumonia.studies.attribution import COLUMNS, average_seeds, describe_swap, find_largest_loss
@@ -68,10 +70,11 @@ def results(clean_tree, tmp_path_factory) -> Results:
     write_weights(run)
     empty = pd.DataFrame()
     costs = [{"model": config.name, "cpu_seconds": 60.0 + 9 * len(config.name)} for config in models]
-    metrics, record = compute_metrics(predictions, run.bootstrap_draws), {"final_model": FINAL}
+    scores = Scores.parse(predictions)
+    metrics, record = compute_metrics(scores, run.bootstrap_draws), {"final_model": FINAL}
     cnns = [config.name for config in run.models if config.is_cnn]
     changes = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
-    measured, training = make_measured(run, predictions, FINAL) | changes, pd.DataFrame(costs)
+    measured, training = make_measured(run, scores, FINAL) | changes, pd.DataFrame(costs)
     return Results(run, record, catalog, make_history(run), training, predictions, metrics, empty, empty, measured)
 
 
@@ -334,10 +337,10 @@ def test_a_run_of_one_network_with_one_seed_can_be_drawn(results):
     keep = (results.predictions["model"] == FINAL) & (results.predictions["seed"] == 0)
     predictions = results.predictions[keep]
     run = replace(results.run, models=(results.run.model(FINAL),), seeds=(0,))
-    alone = replace(results, run=run, predictions=predictions, metrics=compute_metrics(predictions, 10))
+    alone = replace(results, run=run, predictions=predictions, metrics=compute_metrics(Scores.parse(predictions), 10))
     titles = {stem: title_of_figure(build_figure(alone, stem)) for stem in ("Comparison", "roc_pr", "threshold_curve")}
     assert "baseline" not in titles["roc_pr"]
-    assert f"{100 * alone.value(FINAL, 'test', 'specificity', '0')['value']:.1f} %" in titles["threshold_curve"]
+    assert f"{100 * alone.estimate(FINAL, 'test', 'specificity', '0').value:.1f} %" in titles["threshold_curve"]
 
 
 # --- titles come from the numbers --------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ def test_a_run_of_one_network_with_one_seed_can_be_drawn(results):
 
 def test_the_comparison_states_the_metrics_and_where_the_claim_lies(results):
     title = title_of_figure(build_figure(results, "Comparison"))
-    accuracy, recall = (results.value(FINAL, "test", metric)["value"] for metric in ("accuracy", "sensitivity"))
+    accuracy, recall = (results.estimate(FINAL, "test", metric).value for metric in ("accuracy", "sensitivity"))
     assert f"{100 * accuracy:.1f} % accuracy" in title and f"{100 * recall:.1f} % recall" in title
     better = results.metrics.copy()
     better.loc[(better["model"] == FINAL) & (better["metric"] == "accuracy"), ["value", "ci_low", "ci_high"]] = (
@@ -360,7 +363,7 @@ def test_the_comparison_states_the_metrics_and_where_the_claim_lies(results):
 
 @pytest.mark.parametrize(("low", "high", "words"), [(0.8, 0.9, "above"), (0.92, 0.99, "below"), (0.88, 0.94, "inside")])
 def test_the_claim_is_placed_by_the_interval(low, high, words):
-    assert describe_claim(pd.Series({"value": 0.9, "ci_low": low, "ci_high": high})).split("lies ")[1].startswith(words)
+    assert describe_claim(Estimate(0.9, low, high)).split("lies ")[1].startswith(words)
 
 
 def test_changes_are_worded_by_their_sign():
@@ -405,18 +408,18 @@ def test_interval_width_is_the_mean_over_all_outcomes():
 
 
 def test_the_ensemble_is_the_mean_over_seeds(results):
-    frame = compute_ensemble(results, FINAL, "test")
+    frame = results.scores.ensemble(FINAL, "test")
     rows = results.predictions.query("model == @FINAL and split == 'test'")
     expected = rows.groupby("path")["y_prob"].mean()
     np.testing.assert_allclose(frame.set_index("path")["y_prob"], expected)
-    assert len(compute_ensemble(results, FINAL, "twins")) == len(TWINS) * len(
-        compute_ensemble(results, FINAL, "validation")
+    assert len(results.scores.ensemble(FINAL, STRESS_COPIES)) == len(TWINS) * len(
+        results.scores.ensemble(FINAL, "validation")
     )
-    assert compute_ensemble(results, "metadata_logistic", "twins").empty
+    assert results.scores.ensemble("metadata_logistic", STRESS_COPIES).empty
 
 
 def test_confusion_counts_agree_with_scikit_learn_and_with_the_drawing(results):
-    frame = compute_ensemble(results, FINAL, "test")
+    frame = results.scores.ensemble(FINAL, "test")
     counts = compute_counts(frame)
     np.testing.assert_array_equal(counts, confusion_matrix(frame["label"], frame["y_prob"] >= 0.5))
     shown = [text.get_text() for text in plot_confusion(counts).texts]
@@ -425,7 +428,7 @@ def test_confusion_counts_agree_with_scikit_learn_and_with_the_drawing(results):
 
 
 def test_the_bins_of_the_reliability_diagram_are_those_of_the_ece(results):
-    frame = compute_ensemble(results, FINAL, "test")
+    frame = results.scores.ensemble(FINAL, "test")
     table = compute_reliability(frame)
     gap = (table["n"] * (table["observed"] - table["y_prob"]).abs()).sum() / table["n"].sum()
     assert gap == pytest.approx(ece(frame["label"], frame["y_prob"]))
@@ -435,7 +438,7 @@ def test_the_bins_of_the_reliability_diagram_are_those_of_the_ece(results):
 
 
 def test_threshold_curves_pass_through_the_metrics(results):
-    frame = compute_ensemble(results, FINAL, "test")
+    frame = results.scores.ensemble(FINAL, "test")
     curve = compute_threshold_curve(frame)
     for threshold in (0.0, 0.25, 0.5, 0.75, 1.0):
         expected = threshold_metrics(frame["label"], frame["y_prob"], threshold)
@@ -445,13 +448,13 @@ def test_threshold_curves_pass_through_the_metrics(results):
 
 def test_comparison_and_gap_show_the_means_of_the_metrics(results):
     table = compute_comparison(results, "specificity")
-    row = results.value("deep_cnn", "test", "specificity")
-    assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row["value"])
+    row = results.estimate("deep_cnn", "test", "specificity")
+    assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row.value)
     assert np.mean(table.loc["deep_cnn", "seeds"]) == pytest.approx(table.loc["deep_cnn", "value"], abs=1e-3)
     gaps = compute_split_values(results, "accuracy")
-    twins = [results.value("deep_cnn", f"validation_{name}", "accuracy")["value"] for name in TWINS]
-    assert gaps.loc["deep_cnn", "twins"] == pytest.approx(100 * np.mean(twins))
-    assert np.isnan(gaps.loc["metadata_logistic", "twins"])
+    twins = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in TWINS]
+    assert gaps.loc["deep_cnn", STRESS_COPIES] == pytest.approx(100 * np.mean(twins))
+    assert np.isnan(gaps.loc["metadata_logistic", STRESS_COPIES])
 
 
 def test_learning_curves_are_mean_and_range_over_seeds(results):

@@ -14,7 +14,7 @@ import pytest
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
-from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel, rebase
+from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
 from pneumonia.models.weights import load_trained
 from pneumonia.records import load_record
 from pneumonia.results import hash_members
@@ -148,19 +148,9 @@ def test_unknown_operating_point(model):
     assert model.threshold("screening") < model.threshold("balanced") < model.threshold("rule-in")
 
 
-def test_rebase_is_bayes():
-    assert rebase(0.3, 0.5) == pytest.approx(0.3)
-    assert rebase(0.8, 0.2) == pytest.approx(0.8 * 0.2 / (0.8 * 0.2 + 0.2 * 0.8))
-    assert rebase(rebase(0.7, 0.1), 0.5, reference=0.1) == pytest.approx(0.7)
-    assert (rebase(0.0, 0.3), rebase(1.0, 0.3)) == (0, 1)
-    for impossible in (0, 1, -0.1, 2, float("nan")):
-        with pytest.raises(PneumoniaError, match="between 0 and 1"):
-            rebase(0.5, impossible)
-
-
 def test_onnx_runtime_reports_to_nobody(tmp_path):
     """Its telemetry, on by default, would leave the mark of its session in the folder for temporary files."""
-    code = "from pneumonia.final_model import FinalModel; FinalModel(threads=1)"
+    code = "from pneumonia.inference.final_model import FinalModel; FinalModel(threads=1)"
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
     environment |= {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -16,6 +16,7 @@ from pneumonia import pipeline as steps
 from pneumonia import results as results_module
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.data.catalog import build_catalog, hash_catalog
+from pneumonia.records import load_record
 from pneumonia.results import (
     TABLES,
     check_hashes,
@@ -144,24 +145,24 @@ def test_results_of_other_radiographs_are_refused(finished):
         check_hashes(finished, record, catalog.iloc[1:])
 
 
-def test_value_finds_a_metric(finished):
+def test_estimate_finds_a_metric(finished):
     results = load_results(finished)
-    row = results.value(CNN, "test", "roc_auc")
+    found = results.estimate(CNN, "test", "roc_auc")
     rows = results.metrics.query("model == @CNN and split == 'test' and metric == 'roc_auc'")
-    assert row["value"] == rows.loc[rows["seed"] == "mean", "value"].item()
-    assert results.value(CNN, "test", "roc_auc", seed="1")["value"] == rows.loc[rows["seed"] == "1", "value"].item()
+    assert found.value == rows.loc[rows["seed"] == "mean", "value"].item()
+    assert results.estimate(CNN, "test", "roc_auc", seed="1").value == rows.loc[rows["seed"] == "1", "value"].item()
 
 
-def test_value_of_a_baseline_is_that_of_its_only_seed(finished):
-    row = load_results(finished).value("majority", "test", "accuracy")
-    assert row["value"] == pytest.approx(10 / 16)
-    assert row["n"] == 16
+def test_estimate_of_a_baseline_is_that_of_its_only_seed(finished):
+    found = load_results(finished).estimate("majority", "test", "accuracy")
+    assert found.value == pytest.approx(10 / 16)
+    assert found.n == 16
 
 
 @pytest.mark.parametrize("wanted", [("no_model", "test", "f1"), (CNN, "no_split", "f1"), (CNN, "test", "no_metric")])
-def test_value_that_is_not_there_is_an_error(finished, wanted):
+def test_estimate_that_is_not_there_is_an_error(finished, wanted):
     with pytest.raises(PneumoniaError, match=r"metrics\.csv: no "):
-        load_results(finished).value(*wanted)
+        load_results(finished).estimate(*wanted)
 
 
 def test_a_measured_table_counts_only_beside_the_weights_it_was_measured_with(finished, tmp_path):
@@ -186,7 +187,7 @@ def test_tables_that_lie_about_without_a_run_record_are_of_unknown_weights(finis
     os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
     (run.results_dir / "run.json").unlink()
     write_table(run, "speed", pd.DataFrame({"value": [1.0]}))
-    records = [json.loads(file.read_text()) for file in sorted(finished.models_dir.glob("*.json"))]
+    records = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
     steps.make_predictions(run, read_table(run, "catalog"), records, why="scored again")
     steps.make_metrics(run)
     assert set(load_results(run).measured) == set(FOLLOWING)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pneumonia.evaluation.scores import Scores
 from pneumonia.studies.subgroups import COLUMNS, compute_subgroups
 
 PATIENTS = {  # patient -> (label, probabilities of its radiographs)
@@ -34,7 +35,7 @@ def predictions() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(predictions) -> pd.DataFrame:
-    return compute_subgroups(predictions, draws=200).query("split == 'test'").set_index("subgroup")
+    return compute_subgroups(Scores.parse(predictions), draws=200).query("split == 'test'").set_index("subgroup")
 
 
 def test_shares_are_those_counted_by_hand(table):
@@ -64,13 +65,13 @@ def test_the_interval_of_two_patients_spans_them(table):
 
 
 def test_columns_and_splits(predictions):
-    table = compute_subgroups(predictions, draws=10)
+    table = compute_subgroups(Scores.parse(predictions), draws=10)
     assert list(table.columns) == COLUMNS
     assert set(table["split"]) == {"validation", "test"}, "twins are no patients of their own"
 
 
 def test_archives_that_name_nobody_have_one_group_per_class(predictions):
     anonymous = predictions.assign(patient_id=predictions["path"].str.replace("/", "-") + "-x")
-    table = compute_subgroups(anonymous.assign(patient_id="x-" + anonymous["patient_id"]), draws=20)
+    table = compute_subgroups(Scores.parse(anonymous.assign(patient_id="x-" + anonymous["patient_id"])), draws=20)
     assert set(table["subgroup"]) == {"unknown"}
     assert np.isfinite(table["value"]).all()

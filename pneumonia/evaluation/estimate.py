@@ -32,8 +32,8 @@ class Estimate:
         return cls(float(value), float(low), float(high), None if n is None else int(n), is_share(metric))
 
     @classmethod
-    def of_row(cls, row: Mapping, metric: str = "accuracy") -> Estimate:
-        """The value, ci_low, ci_high and n of a row of a result table, written as `metric` is."""
+    def of_row(cls, metric: str, row: Mapping) -> Estimate:
+        """An estimate from a row (value, ci_low, ci_high and perhaps n) of a result table."""
         return cls.of(metric, row["value"], row["ci_low"], row["ci_high"], row.get("n"))
 
     def __float__(self) -> float:

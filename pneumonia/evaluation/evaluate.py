@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from ..config import PneumoniaError
 from .metrics import (
     DECIMALS,
+    HALF,
     SCORE_METRICS,
     THRESHOLD_METRICS,
     accuracy,
@@ -22,9 +24,10 @@ from .metrics import (
     ece,
     percentile_interval,
     roc_auc,
+    round_columns,
     threshold_metrics,
 )
-from .scores import SplitScores, _is_validation, _test_scores, check_predictions, load_scores
+from .scores import Scores, SplitScores, is_validation
 from .significance import Difference, holm, mcnemar, paired_auc_difference, paired_difference
 
 METRIC_COLUMNS = ["model", "seed", "split", "metric", "value", "ci_low", "ci_high", "n"]
@@ -46,35 +49,33 @@ class Summary(NamedTuple):
     samples: np.ndarray  # (metrics, draws)
 
 
-def compute_metrics(predictions: pd.DataFrame, draws: int) -> pd.DataFrame:
+def compute_metrics(scores: Scores, draws: int) -> pd.DataFrame:
     """All METRICS of every model, seed and split, with 95 % intervals over patients: the frame of metrics.csv.
 
     seed is "0", "1", ..., then "mean" (over seeds; its interval from the mean of each draw, all seeds seeing the same
     patients) and, of several seeds, "sd" (ddof 1, no interval) and "ensemble" (the mean probability). Intervals say how
-    far other patients would move the value; seeds and the chosen threshold are taken as given. PneumoniaError: columns
-    missing, rows repeated or misaligned, no validation rows, one class only, y_prob that is no probability.
+    far other patients would move the value; seeds and the chosen threshold are taken as given.
+    Raises: PneumoniaError when a model has no validation rows.
     """
-    predictions = check_predictions(predictions)
     rows = []
-    for model in predictions["model"].unique():
-        splits = load_scores(predictions, model)
-        thresholds = choose_thresholds(splits, model)
-        summaries = {split: _summarise_split(scores, thresholds, draws) for split, scores in splits.items()}
-        for seed in next(iter(summaries.values())):
-            for split, scores in splits.items():
-                rows += _metric_rows(model, seed, split, summaries[split][seed], len(scores.y_true))
-    return _round(pd.DataFrame(rows, columns=METRIC_COLUMNS), ["value", "ci_low", "ci_high"])
+    with threadpool_limits(1, "blas"):  # products this narrow take longer, and several times the CPU, on two threads
+        for model, splits in scores.items():
+            thresholds = choose_thresholds(scores.pooled(model))
+            summaries = {split: _summarise_split(of_split, thresholds, draws) for split, of_split in splits.items()}
+            for seed in next(iter(summaries.values())):
+                for split, of_split in splits.items():
+                    rows += _metric_rows(model, seed, split, summaries[split][seed], len(of_split.y_true))
+    return round_columns(pd.DataFrame(rows, columns=METRIC_COLUMNS), ["value", "ci_low", "ci_high"])
 
 
-def compare_models(predictions: pd.DataFrame, order: list[str], draws: int) -> pd.DataFrame:
+def compare_models(scores: Scores, order: list[str], draws: int) -> pd.DataFrame:
     """Each model of `order` against the one before it, on test, ensemble probabilities: the frame of comparisons.csv.
 
     mcnemar rows: difference in accuracy at 0.5 (b - a; bootstrap interval over patients) with the exact McNemar
     p-value. roc_auc_difference rows: difference and p-value from the same bootstrap. p_holm adjusts over all rows.
     PneumoniaError: a model without test rows, or two models scored on different radiographs.
     """
-    predictions = check_predictions(predictions)
-    test = {model: _test_scores(predictions, model) for model in order}
+    test = {model: scores.test(model) for model in order}
     rows = []
     for model_a, model_b in pairwise(order):
         a, b = test[model_a], test[model_b]
@@ -86,7 +87,7 @@ def compare_models(predictions: pd.DataFrame, order: list[str], draws: int) -> p
     comparisons["p_holm"] = holm(comparisons["p_value"])
     for column in ("p_value", "p_holm"):  # significant digits, not decimals: 1e-9 is small, not 0
         comparisons[column] = [float(f"{p:.{DECIMALS}g}") for p in comparisons[column]]
-    return _round(comparisons, ["difference", "ci_low", "ci_high"])
+    return round_columns(comparisons, ["difference", "ci_low", "ci_high"])
 
 
 def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
@@ -96,8 +97,8 @@ def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
     """
     if not candidates:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")
-    is_validation = metrics["split"].map(_is_validation).astype(bool)
-    rows = metrics[is_validation & (metrics["metric"] == "roc_auc") & (metrics["seed"].astype(str) == "mean")]
+    of_validation = metrics["split"].map(is_validation).astype(bool)
+    rows = metrics[of_validation & (metrics["metric"] == "roc_auc") & (metrics["seed"].astype(str) == "mean")]
     table = rows.pivot(index="model", columns="split", values="value").reindex(candidates)
     for model, scores in table.iterrows():
         if scores.empty or scores.isna().any():
@@ -106,21 +107,14 @@ def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
     return str(table.min(axis=1).idxmax())  # idxmax: the first of equals
 
 
-def choose_thresholds(splits: dict[str, SplitScores], model: str) -> dict[str, float]:
+def choose_thresholds(pooled: SplitScores) -> dict[str, float]:
     """seed (and "ensemble") -> the threshold chosen on validation and its stress copies together."""
-    seen = [scores for split, scores in splits.items() if _is_validation(split)]
-    if not seen:
-        raise PneumoniaError(f"predictions.csv: {model} has no validation rows to choose a threshold on; predict them")
-    y_true = np.concatenate([scores.y_true for scores in seen])
-    return {
-        seed: choose_threshold(y_true, np.concatenate([scores.y_prob[seed] for scores in seen]))
-        for seed in seen[0].y_prob
-    }
+    return {seed: choose_threshold(pooled.y_true, y_prob) for seed, y_prob in pooled.y_prob.items()}
 
 
 def _summarise_split(scores: SplitScores, thresholds: dict[str, float], draws: int) -> dict[str, Summary]:
     """seed, "mean", "sd", "ensemble" -> summary, all from the same resampled patients."""
-    weights = bootstrap_weights(scores.patient_ids, draws)
+    weights = bootstrap_weights(scores.patient_ids, draws).astype(np.int32)
     summaries = {seed: _summarise(scores.y_true, y, thresholds[seed], weights) for seed, y in scores.y_prob.items()}
     ensemble = summaries.pop("ensemble", None)
     values = np.stack([summary.value for summary in summaries.values()])
@@ -133,7 +127,7 @@ def _summarise_split(scores: SplitScores, thresholds: dict[str, float], draws: i
 
 
 def _summarise(y_true: np.ndarray, y_prob: np.ndarray, threshold: float, weights: np.ndarray) -> Summary:
-    chunks = (weights[start : start + CHUNK].astype(float) for start in range(0, len(weights), CHUNK))
+    chunks = (weights[start : start + CHUNK] for start in range(0, len(weights), CHUNK))
     samples = np.concatenate([_all_metrics(y_true, y_prob, threshold, chunk) for chunk in chunks], axis=1)
     samples[METRICS.index("threshold")] = np.nan  # it is chosen elsewhere and not resampled here: no interval
     return Summary(_all_metrics(y_true, y_prob, threshold, None), samples)
@@ -141,9 +135,10 @@ def _summarise(y_true: np.ndarray, y_prob: np.ndarray, threshold: float, weights
 
 def _all_metrics(y_true: np.ndarray, y_prob: np.ndarray, threshold: float, weights: np.ndarray | None) -> np.ndarray:
     """METRICS in order, (metrics,) or (metrics, draws)."""
-    at_half = threshold_metrics(y_true, y_prob, 0.5, weights).values()
-    at_chosen = threshold_metrics(y_true, y_prob, threshold, weights).values()
-    over_all = [metric(y_true, y_prob, weights) for metric in (roc_auc, average_precision, brier, ece)]
+    real = None if weights is None else weights.astype(float)
+    at_half, at_chosen = (threshold_metrics(y_true, y_prob, cut, real).values() for cut in (HALF, threshold))
+    ranked = [metric(y_true, y_prob, weights) for metric in (roc_auc, average_precision)]
+    over_all = [*ranked, *(metric(y_true, y_prob, real) for metric in (brier, ece))]
     return np.stack([*at_half, *at_chosen, np.full(np.shape(over_all[0]), threshold), *over_all])
 
 
@@ -156,13 +151,8 @@ def _metric_rows(model: str, seed: str, split: str, summary: Summary, n: int) ->
 
 def _paired_tests(a: SplitScores, b: SplitScores, draws: int) -> dict[str, Difference]:
     arguments = (a.y_true, a.ensemble, b.ensemble, a.patient_ids, draws)
-    calls_a, calls_b = apply_threshold(a.ensemble, 0.5), apply_threshold(b.ensemble, 0.5)
+    calls_a, calls_b = (apply_threshold(one.ensemble, HALF) for one in (a, b))
     return {
         "mcnemar": paired_difference(accuracy, *arguments)._replace(p_value=mcnemar(a.y_true, calls_a, calls_b)),
         "roc_auc_difference": paired_auc_difference(*arguments),
     }
-
-
-def _round(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    frame[columns] = frame[columns].astype(float).round(DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return frame

@@ -2,13 +2,14 @@
 
 Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0, 1}, `y_prob` is (n,) in [0, 1] and
 `weights` is None, (n,) or (draws, n). With (draws, n) a metric returns (draws,) values at once, which is what makes
-2,000 bootstrap draws cheap. An undefined value (ppv when nothing is called positive) is nan, never 0.
+2,000 bootstrap draws cheap. An undefined value (ppv when nothing is predicted positive) is nan, never 0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,18 @@ from ..config import CLASS_NAMES, PneumoniaError
 
 THRESHOLD_METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
 SCORE_METRICS = ("roc_auc", "average_precision", "brier", "ece")
+HALF = 0.5  # the threshold of every prediction, unless a figure says otherwise
 ECE_BINS = 15  # as in Guo et al. 2017
 DRAWS_SEED = 2018  # one seed for every split and model, so that all of them see the same resampled patients
 INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
+DECIMALS = 6  # of every published value: far below the intervals, and the CSV is the same to the byte on every machine
 
 Values = float | np.ndarray  # one number, or (draws,) of them
 Metric = Callable[[ArrayLike, ArrayLike, ArrayLike | None], Values]
 
 
 def check_scores(y_true: ArrayLike, y_prob: ArrayLike, where: str = "scores") -> tuple[np.ndarray, np.ndarray]:
-    """Both as (n,) float arrays. PneumoniaError, opened by `where`: empty, one class, misaligned, no probabilities."""
+    """Both as (n,) float arrays. PneumoniaError (from `where`): empty, one class, misaligned, no probabilities."""
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
     if y_true.ndim != 1 or y_true.shape != y_prob.shape:
         raise PneumoniaError(f"{where}: {y_true.shape} labels but {y_prob.shape} scores; give one per radiograph")
@@ -44,7 +47,7 @@ def check_scores(y_true: ArrayLike, y_prob: ArrayLike, where: str = "scores") ->
 
 
 def apply_threshold(y_prob: ArrayLike, threshold: float) -> np.ndarray:
-    """Which radiographs are called PNEUMONIA. The only place where a probability becomes a decision."""
+    """Which radiographs are predicted to be PNEUMONIA. The only place where a probability becomes a decision."""
     return np.asarray(y_prob) >= threshold
 
 
@@ -54,11 +57,12 @@ def threshold_metrics(
     """The THRESHOLD_METRICS at one operating point, in that order.
 
     sensitivity, specificity, ppv and npv are nan when their denominator is 0; f1 is nan where ppv or sensitivity is
-    (scikit-learn would say 0 when nothing is called positive), balanced_accuracy where sensitivity or specificity is.
+    (scikit-learn gives 0 when nothing is predicted positive), balanced_accuracy where sensitivity or specificity is.
     """
     y_true, y_prob = check_scores(y_true, y_prob)
-    sick, called = y_true == 1, apply_threshold(y_prob, threshold)
-    cells = np.stack([sick & called, ~sick & called, ~sick & ~called, sick & ~called], axis=1).astype(float)
+    positive, predicted = y_true == 1, apply_threshold(y_prob, threshold)
+    cells = [positive & predicted, ~positive & predicted, ~positive & ~predicted, positive & ~predicted]
+    cells = np.stack(cells, axis=1).astype(float)
     tp, fp, tn, fn = np.moveaxis(_as_weights(weights, len(y_true)) @ cells, -1, 0)
     sensitivity, specificity, ppv = _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp)
     f1 = np.where(np.isnan(ppv + sensitivity), np.nan, _ratio(2 * tp, 2 * tp + fp + fn))
@@ -68,26 +72,29 @@ def threshold_metrics(
 
 
 def accuracy(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
-    """Share of radiographs called right at threshold 0.5."""
+    """Share of radiographs predicted right at threshold 0.5."""
     return threshold_metrics(y_true, y_prob, 0.5, weights)["accuracy"]
 
 
 def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Probability that a PNEUMONIA scores above a NORMAL, ties counting one half (Hanley & McNeil 1982)."""
-    positive, negative = _weight_per_score(y_true, y_prob, weights)
-    total = negative.sum(axis=-1)
-    outranked = total[..., None] - negative.cumsum(axis=-1) + negative / 2
-    return _plain(_ratio((positive * outranked).sum(axis=-1), positive.sum(axis=-1) * total))
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    found = _cumulate(positive_weights)
+    above, tied = _count_from(positive, negative, "left"), _count_from(positive, negative, "right")
+    outranking = found[..., above] if (above == tied).all() else (found[..., above] + found[..., tied]) / 2
+    won = np.einsum("...i,...i->...", negative_weights, outranking, dtype=float)
+    return _plain(_ratio(won, found[..., -1] * negative_weights.sum(axis=-1, dtype=float)))
 
 
 def average_precision(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Mean ppv over the steps in sensitivity, without interpolation (the definition of scikit-learn)."""
-    positive, negative = _weight_per_score(y_true, y_prob, weights)
-    tp = positive.cumsum(axis=-1)
-    called = tp + negative.cumsum(axis=-1)
-    # Before the first drawn radiograph nothing is called: no step in sensitivity, so 0 keeps it out of the sum.
-    ppv = np.divide(tp, called, out=np.zeros_like(tp), where=called > 0)
-    return _plain(_ratio((positive * ppv).sum(axis=-1), tp[..., -1]))
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    found = _cumulate(positive_weights)
+    tp = found[..., _count_from(positive, positive, "right")]
+    predicted = tp + _cumulate(negative_weights)[..., _count_from(negative, positive, "right")]
+    # Before the first drawn radiograph none is positive: no step in sensitivity, so 0 keeps it out of the sum.
+    ppv = tp / (predicted + (predicted == 0))
+    return _plain(_ratio(np.einsum("...i,...i->...", positive_weights, ppv), found[..., -1]))
 
 
 def brier(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
@@ -133,16 +140,22 @@ def bootstrap_weights(patient_ids: ArrayLike, draws: int, seed: int = DRAWS_SEED
     Every draw takes as many patients as there are, with replacement, each with all of its radiographs
     (cluster bootstrap: Field & Welsh 2007). Equal patients and seed give equal draws, in whatever order rows come.
     """
-    if draws < 1 or np.size(patient_ids) == 0:
-        raise PneumoniaError(
-            f"bootstrap: {draws} draws of {np.size(patient_ids)} radiographs; give at least one of each"
-        )
+    patient_ids = np.asarray(patient_ids)
+    if draws < 1 or patient_ids.size == 0:
+        raise PneumoniaError(f"bootstrap: {draws} draws of {patient_ids.size} radiographs; give at least one of each")
+    return _draw_weights(tuple(patient_ids.tolist()), draws, seed)
+
+
+@lru_cache(maxsize=4)  # every model asks for those of the same three splits
+def _draw_weights(patient_ids: tuple, draws: int, seed: int) -> np.ndarray:
     patients, row_patient = np.unique(np.asarray(patient_ids), return_inverse=True)
     size = len(patients)
     drawn = np.random.default_rng(seed).integers(size, size=(draws, size))
     drawn += np.arange(draws)[:, None] * size
     counts = np.bincount(drawn.ravel(), minlength=draws * size).astype(np.float32).reshape(draws, size)
-    return counts[:, row_patient]
+    weights = counts[:, row_patient]
+    weights.flags.writeable = False
+    return weights
 
 
 def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
@@ -155,21 +168,42 @@ def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def compute_counts(frame: pd.DataFrame, threshold: float = HALF) -> np.ndarray:
+    """Confusion matrix of an ensemble frame: [[tn, fp], [fn, tp]], whole numbers."""
+    predicted = apply_threshold(frame["y_prob"], threshold).astype(int)
+    return np.bincount(2 * frame["label"].to_numpy(dtype=int) + predicted, minlength=4).reshape(2, 2)
+
+
+def round_columns(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The frame with `columns` as they are published: DECIMALS digits, and no "-0.0"."""
+    return frame.assign(**(frame[columns].astype(float).round(DECIMALS) + 0.0))
+
+
 def _as_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
     """Weights as float64, (n,) or (draws, n); None weighs every radiograph alike."""
     return np.ones(n) if weights is None else np.asarray(weights, dtype=float)
 
 
-def _weight_per_score(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of PNEUMONIA and of NORMAL at each distinct score, (..., scores), from the highest down."""
+def _rank_classes(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None) -> list[tuple]:
+    """Of PNEUMONIA, then of NORMAL: the scores (m,) from the highest down, and their weights (..., m)."""
     y_true, y_prob = check_scores(y_true, y_prob)
+    whole = weights is not None and np.issubdtype(np.asarray(weights).dtype, np.integer)  # exact, and faster to add up
+    weights = np.asarray(weights) if whole else _as_weights(weights, len(y_true))
     order = np.argsort(-y_prob, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(y_prob[order]) != 0])
-    weights, labels = _as_weights(weights, len(y_true))[..., order], y_true[order]
-    return (
-        np.add.reduceat(weights * labels, starts, axis=-1),
-        np.add.reduceat(weights * (1 - labels), starts, axis=-1),
-    )
+    classes = (order[y_true[order] == label] for label in (1, 0))
+    return [(y_prob[chosen], weights[..., chosen]) for chosen in classes]
+
+
+def _cumulate(weights: np.ndarray) -> np.ndarray:
+    """(..., m) -> (..., m + 1), the sum of the first 0, 1, ... weights, whole if they are."""
+    sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1), weights.dtype)
+    np.cumsum(weights, axis=-1, out=sums[..., 1:])
+    return sums
+
+
+def _count_from(scores: np.ndarray, at: np.ndarray, side: str) -> np.ndarray:
+    """How many of `scores`, sorted from the highest down, lie above each of `at` ("left"), or there too ("right")."""
+    return np.searchsorted(-scores, -at, side)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -179,13 +213,3 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def _plain(values: np.ndarray) -> Values:
     return float(values) if np.ndim(values) == 0 else values
-
-
-DECIMALS = 6  # of every published value: far below the intervals, and the CSV is the same to the byte on every machine
-HALF = 0.5  # the threshold of every call, unless a figure says otherwise
-
-
-def compute_counts(frame: pd.DataFrame, threshold: float = HALF) -> np.ndarray:
-    """Confusion matrix of an ensemble frame: [[tn, fp], [fn, tp]], whole numbers."""
-    called = apply_threshold(frame["y_prob"], threshold).astype(int)
-    return np.bincount(2 * frame["label"].to_numpy(dtype=int) + called, minlength=4).reshape(2, 2)

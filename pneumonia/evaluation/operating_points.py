@@ -1,6 +1,6 @@
-"""What to do with a probability: three operating points, other prevalences, and when to refer instead of calling.
+"""What to do with a probability: three operating points, other prevalences, and when to refer instead of deciding.
 
-Everything is chosen on validation and its twins together; the test split only shows what came of it.
+Everything is chosen on validation and its stress copies together; test only shows what came of it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..config import PneumoniaError
-from .metrics import THRESHOLD_METRICS, apply_threshold, bootstrap_weights, percentile_interval, threshold_metrics
-from .scores import SplitScores, load_scores
+from .metrics import (
+    DECIMALS,
+    THRESHOLD_METRICS,
+    apply_threshold,
+    bootstrap_weights,
+    percentile_interval,
+    threshold_metrics,
+)
+from .scores import Scores, SplitScores
 
 BALANCED = 0.5  # the probabilities are calibrated for it
 WANTED = 0.98  # sensitivity of screening, specificity of rule-in
-COVERAGES = (0.90, 0.95, 0.99)  # how often a conformal answer must hold the truth, in each class
+COVERAGES = (0.90, 0.95, 0.99)  # how often a conformal answer must contain the truth, in each class
 COLUMNS = ["point", "low", "high", "split", "metric", "value", "ci_low", "ci_high", "n"]
 REFERRAL_METRICS = ("referred", "accuracy", "sensitivity", "specificity")
 
@@ -32,19 +39,19 @@ class Band(NamedTuple):
 def choose_operating_points(y_true: ArrayLike, y_prob: ArrayLike) -> dict[str, float]:
     """screening, balanced and rule-in -> threshold.
 
-    Screening has the highest threshold that still finds WANTED of the ill, rule-in the lowest that clears WANTED of
-    the well; both rounded, to the safe side, to 6 decimals.
+    Screening has the highest threshold that still finds WANTED of the children with pneumonia, rule-in the lowest that
+    clears WANTED of the normal ones; both rounded, to the safe side, to 6 decimals.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
-    ill, well = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
-    if len(ill) == 0 or len(well) == 0:
+    positive, negative = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
+    if len(positive) == 0 or len(negative) == 0:
         raise PneumoniaError("operating points: only one class is present; give radiographs of both")
-    missed = int((1 - WANTED) * len(ill) + 1e-9)
-    alarms = int((1 - WANTED) * len(well) + 1e-9)
+    missed = int((1 - WANTED) * len(positive) + 1e-9)
+    alarms = int((1 - WANTED) * len(negative) + 1e-9)
     return {
-        "screening": np.floor(ill[missed] * 1e6) / 1e6,
+        "screening": np.floor(positive[missed] * 1e6) / 1e6,
         "balanced": BALANCED,
-        "rule-in": np.floor(well[len(well) - 1 - alarms] * 1e6 + 1) / 1e6,
+        "rule-in": np.floor(negative[len(negative) - 1 - alarms] * 1e6 + 1) / 1e6,
     }
 
 
@@ -52,15 +59,15 @@ def choose_band(y_true: ArrayLike, y_prob: ArrayLike, coverage: float) -> Band:
     """The referral band of split conformal prediction, class by class (Vovk et al., 2005; Sadinle et al., 2019).
 
     A class stays possible while no more than 1 - coverage of its own calibration radiographs lie further out. Where
-    exactly one class is possible it is called; where both are, or neither is, the radiograph is referred.
+    exactly one class is possible it is predicted; where both are, or neither is, the radiograph is referred.
 
-    The promise of conformal prediction holds for exchangeable radiographs. Those of one patient, and a radiograph and
-    its twins, depend on each other, so that here it is a rule of thumb with a measured outcome, not a guarantee.
+    Conformal prediction guarantees its coverage for exchangeable radiographs. Those of one patient, and a radiograph
+    and its stress copies, depend on each other: here it is a rule of thumb with a measured outcome, not a guarantee.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, dtype=float)
-    lowest_ill = -_conformal_quantile(-y_prob[y_true == 1], coverage)
-    highest_well = _conformal_quantile(y_prob[y_true == 0], coverage)
-    low, high = sorted((lowest_ill, highest_well))
+    lowest_positive = -_conformal_quantile(-y_prob[y_true == 1], coverage)
+    highest_negative = _conformal_quantile(y_prob[y_true == 0], coverage)
+    low, high = sorted((lowest_positive, highest_negative))
     return Band(round(low, 6), round(high, 6))
 
 
@@ -70,22 +77,22 @@ def _conformal_quantile(scores: np.ndarray, coverage: float) -> float:
     return float(np.sort(scores)[rank - 1])
 
 
-def compute_operating_points(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compute_operating_points(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """operating_points.csv: what each point and each band does on validation and test, for the ensemble of a model.
 
     low and high are both the threshold at an operating point, and the band where radiographs are referred.
     """
-    splits = load_scores(predictions, model)
-    seen = [scores for split, scores in splits.items() if split.startswith("validation")]
-    y_true, y_prob = (np.concatenate(parts) for parts in zip(*((s.y_true, s.ensemble) for s in seen), strict=True))
+    pooled = scores.pooled(model)
+    y_true, y_prob = pooled.y_true, pooled.ensemble
     bands = {name: Band(at, at) for name, at in choose_operating_points(y_true, y_prob).items()}
     bands |= {f"conformal {100 * share:.0f} %": choose_band(y_true, y_prob, share) for share in COVERAGES}
     rows = []
     for split in ("validation", "test"):
-        weights = bootstrap_weights(splits[split].patient_ids, draws)
+        of_split = scores[model][split]
+        weights = bootstrap_weights(of_split.patient_ids, draws)
         for point, band in bands.items():
-            rows += [(point, *band, split, *row) for row in _measure(splits[split], band, weights)]
-    return pd.DataFrame(rows, columns=COLUMNS).round(6)
+            rows += [(point, *band, split, *row) for row in _measure(of_split, band, weights)]
+    return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
 
 
 def _measure(scores: SplitScores, band: Band, weights: np.ndarray) -> list[tuple]:
@@ -100,12 +107,12 @@ def _measure(scores: SplitScores, band: Band, weights: np.ndarray) -> list[tuple
 
 
 def _measure_referral(y_true: np.ndarray, y_prob: np.ndarray, band: Band, weights: np.ndarray) -> dict:
-    """The share referred, and how the rest is called, for each row of weights (draws, n); nan where no one is left."""
-    called, right = ~refers(y_prob, band), apply_threshold(y_prob, band.high) == (y_true == 1)
-    groups = {"accuracy": called, "sensitivity": called & (y_true == 1), "specificity": called & (y_true == 0)}
+    """The share referred, the rest as predicted, for each row of weights (draws, n); nan where none is left."""
+    decided, right = ~refers(y_prob, band), apply_threshold(y_prob, band.high) == (y_true == 1)
+    groups = {"accuracy": decided, "sensitivity": decided & (y_true == 1), "specificity": decided & (y_true == 0)}
     with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
         shares = {name: weights @ (group & right) / (weights @ group) for name, group in groups.items()}
-    return {"referred": 1 - weights @ called / weights.sum(axis=1)} | shares
+    return {"referred": 1 - weights @ decided / weights.sum(axis=1)} | shares
 
 
 def refers(y_prob: ArrayLike, band: Band) -> np.ndarray:

@@ -1,35 +1,36 @@
-"""Probabilities and logits: another prevalence, and what a positive or negative call is worth there."""
+"""Probabilities at another prevalence, and logits. Imports NumPy alone, since `predict` has to start fast."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..config import PneumoniaError
 
 REFERENCE_PREVALENCE = 0.5  # of the calibration, in which both classes weigh the same
+CLIP = 1e-6  # a float32 sigmoid may round to 0 or 1, whose logit is infinite
+
+Number = float | np.ndarray
 
 
-def rebase(y_prob: ArrayLike, prevalence: float, reference: float = REFERENCE_PREVALENCE) -> np.ndarray:
-    """The probability among children of whom `prevalence` are ill, from that among `reference` (Saerens et al., 2002).
+def rebase(y_prob: Number, prevalence: float, reference: float = REFERENCE_PREVALENCE) -> Number:
+    """The probability where `prevalence` of the children have pneumonia, from that where `reference` of them have it.
 
+    Bayes' rule on the odds (Saerens et al., 2002); 0 and 1 stay what they are.
     Raises: PneumoniaError unless 0 < prevalence < 1.
     """
     if not 0 < prevalence < 1:
         raise PneumoniaError(f"prevalence {prevalence}: must lie between 0 and 1, for example 0.15")
-    shift = float(to_logit(np.array(prevalence)) - to_logit(np.array(reference)))
-    return 1 / (1 + np.exp(-(to_logit(np.asarray(y_prob, dtype=float)) + shift)))
+    pneumonia = y_prob * prevalence / reference
+    normal = (1 - y_prob) * (1 - prevalence) / (1 - reference)
+    return pneumonia / (pneumonia + normal)
 
 
-def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
-    """ppv, npv where `prevalence` of the children are ill (Bayes); nan when nobody would be called so."""
+def predictive_values(sensitivity: Number, specificity: Number, prevalence: float) -> tuple[Number, Number]:
+    """ppv, npv where `prevalence` of the children have pneumonia (Bayes); nan when none is predicted so."""
+    found, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    cleared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     with np.errstate(invalid="ignore", divide="ignore"):
-        ppv = np.divide(sensitivity * prevalence, sensitivity * prevalence + (1 - specificity) * (1 - prevalence))
-        npv = np.divide(specificity * (1 - prevalence), specificity * (1 - prevalence) + (1 - sensitivity) * prevalence)
-    return float(ppv), float(npv)
-
-
-CLIP = 1e-6  # a float32 sigmoid may round to 0 or 1, whose logit is infinite
+        return np.divide(found, found + alarms), np.divide(cleared, cleared + missed)
 
 
 def to_logit(y_prob: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Predictions, checked and parsed: one model on one split, radiographs in order of path."""
+"""Predictions, checked and parsed once: what every model says about every split, radiographs in order of path."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..config import PneumoniaError
 from .metrics import check_scores
 
 PREDICTION_COLUMNS = ["path", "patient_id", "split", "label", "model", "seed", "y_prob"]
+STRESS_COPIES = "stress copies"  # of validation, all together
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,121 @@ class SplitScores:
 
     @property
     def ensemble(self) -> np.ndarray:
-        """Mean probability over seeds; of a single seed its own."""
+        """Mean probability over seeds, (n,); of a single seed its own."""
         return self.y_prob.get("ensemble", next(iter(self.y_prob.values())))
+
+    @property
+    def seeds(self) -> list[np.ndarray]:
+        """The probabilities (n,) of each seed."""
+        return [y_prob for seed, y_prob in self.y_prob.items() if seed != "ensemble"]
+
+    def to_frame(self) -> pd.DataFrame:
+        """path, patient_id, label and y_prob of the ensemble."""
+        columns = {"path": self.paths, "patient_id": self.patient_ids, "label": self.y_true, "y_prob": self.ensemble}
+        return pd.DataFrame(columns)
+
+
+class Scores(Mapping[str, dict[str, SplitScores]]):
+    """model -> split -> SplitScores, in the order of predictions.csv; `Scores.parse(predictions)` makes it.
+
+    Splits come as train_fit, validation, its stress copies as they first appear, test.
+    """
+
+    def __init__(self, by_model: dict[str, dict[str, SplitScores]]):
+        self._by_model = by_model
+
+    @classmethod
+    def parse(cls, predictions: pd.DataFrame) -> Scores:
+        """Check and parse the frame of predictions.csv.
+
+        Raises: PneumoniaError when columns are missing, rows repeated or misaligned, a split is unknown, only one class
+        is present, or a y_prob is no probability.
+        """
+        predictions = check_predictions(predictions)
+        labels = predictions.drop_duplicates(["split", "path"]).set_index(["split", "path"])[["patient_id", "label"]]
+        table = predictions.pivot(index=["split", "path"], columns=["model", "seed"], values="y_prob")
+        table, splits = table.sort_index(axis=1), predictions.groupby("model", sort=False)["split"].unique()
+        by_split = {split: table.loc[split].sort_index() for split in predictions["split"].unique()}
+        facts = {split: labels.loc[split].sort_index() for split in by_split}
+        by_model = {}
+        for model, names in splits.items():
+            parts = {name: by_split[name][model].dropna(how="all").dropna(axis=1, how="all") for name in _order(names)}
+            by_model[model] = {
+                name: _split_scores(part, facts[name].loc[part.index], f"{model}, {name}")
+                for name, part in parts.items()
+            }
+            if len({tuple(part.columns) for part in parts.values()}) > 1:
+                raise PneumoniaError(
+                    f"predictions.csv: {model} lacks a seed on some of its splits; predict all of them again"
+                )
+        return cls(by_model)
+
+    def __getitem__(self, model: str) -> dict[str, SplitScores]:
+        if model not in self._by_model:
+            raise PneumoniaError(f"predictions.csv: no rows of model {model} to evaluate; predict it, or leave it out")
+        return self._by_model[model]
+
+    def __contains__(self, model: object) -> bool:
+        return model in self._by_model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_model)
+
+    def __len__(self) -> int:
+        return len(self._by_model)
+
+    @property
+    def models(self) -> list[str]:
+        return list(self._by_model)
+
+    @property
+    def stress_copies(self) -> list[str]:
+        """The splits that are stress copies of validation, as they first appear."""
+        names = dict.fromkeys(split for splits in self.values() for split in splits)
+        return [name for name in names if name.startswith("validation_")]
+
+    def test(self, model: str) -> SplitScores:
+        """Raises: PneumoniaError when the model has no test rows."""
+        if "test" not in self[model]:
+            raise PneumoniaError(f"predictions.csv: {model} has no test rows to compare; predict them, or leave it out")
+        return self[model]["test"]
+
+    def pooled(self, model: str) -> SplitScores:
+        """Validation and its stress copies together: what thresholds, bands and limits are chosen on.
+
+        Raises: PneumoniaError when the model has no validation rows.
+        """
+        seen = [scores for split, scores in self[model].items() if is_validation(split)]
+        if not seen:
+            raise PneumoniaError(
+                f"predictions.csv: {model} has no validation rows to choose a threshold on; predict them"
+            )
+        return join_scores(seen)
+
+    def ensemble(self, model: str, split: str) -> pd.DataFrame:
+        """path, patient_id, label and y_prob of the ensemble on one split, or on all STRESS_COPIES together.
+
+        No rows where it was not predicted.
+        """
+        splits = self._by_model.get(model, {})
+        names = [name for name in (self.stress_copies if split == STRESS_COPIES else [split]) if name in splits]
+        if not names:
+            return pd.DataFrame(columns=["path", "patient_id", "label", "y_prob"])
+        return join_scores([splits[name] for name in names]).to_frame()
+
+
+def is_validation(split: str) -> bool:
+    """Whether a split is validation or one of its stress copies."""
+    return split == "validation" or split.startswith("validation_")
+
+
+def join_scores(parts: list[SplitScores]) -> SplitScores:
+    """Several splits of one model, one after the other."""
+    paths, patient_ids, y_true = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("paths", "patient_ids", "y_true")
+    )
+    y_prob = {seed: np.concatenate([part.y_prob[seed] for part in parts]) for seed in parts[0].y_prob}
+    return SplitScores(paths, patient_ids, y_true, y_prob)
 
 
 def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -49,38 +164,17 @@ def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(seed=predictions["seed"].astype(int))
 
 
-def load_scores(predictions: pd.DataFrame, model: str) -> dict[str, SplitScores]:
-    """split -> scores of one model: train_fit, validation, its stress copies as they first appear, test."""
-    rows = predictions[predictions["model"] == model]
-    if rows.empty:
-        raise PneumoniaError(f"predictions.csv: no rows of model {model} to evaluate; predict it, or leave it out")
-    names = list(rows["split"].unique())
-    unknown = [name for name in names if name not in ("train_fit", "test") and not _is_validation(name)]
+def _order(splits: np.ndarray) -> list[str]:
+    unknown = [name for name in splits if name not in ("train_fit", "test") and not is_validation(name)]
     if unknown:
         raise PneumoniaError(f"predictions.csv: unknown split {unknown[0]}; use train_fit, validation(_*) or test")
-    names.sort(key=lambda name: (name == "test", name != "train_fit", name != "validation"))
-    splits = {name: _split_scores(rows[rows["split"] == name], f"{model}, {name}") for name in names}
-    if len({tuple(scores.y_prob) for scores in splits.values()}) > 1:
-        raise PneumoniaError(f"predictions.csv: {model} lacks a seed on some of its splits; predict all of them again")
-    return splits
+    return sorted(splits, key=lambda name: (name == "test", name != "train_fit", name != "validation"))
 
 
-def _test_scores(predictions: pd.DataFrame, model: str) -> SplitScores:
-    splits = load_scores(predictions, model)
-    if "test" not in splits:
-        raise PneumoniaError(f"predictions.csv: {model} has no test rows to compare; predict them, or leave it out")
-    return splits["test"]
-
-
-def _is_validation(split: str) -> bool:
-    return split == "validation" or split.startswith("validation_")
-
-
-def _split_scores(rows: pd.DataFrame, where: str) -> SplitScores:
-    table = rows.pivot(index="path", columns="seed", values="y_prob").sort_index().sort_index(axis=1)
+def _split_scores(table: pd.DataFrame, facts: pd.DataFrame, where: str) -> SplitScores:
+    """Args: table: (paths, seeds). facts: patient_id and label of the same paths."""
     if table.isna().any(axis=None):
         raise PneumoniaError(f"predictions.csv ({where}): the seeds have different radiographs; predict them all again")
-    facts = rows.drop_duplicates("path").set_index("path").loc[table.index]
     y_prob = {str(seed): table[seed].to_numpy() for seed in table.columns}
     for seed, scores in y_prob.items():
         check_scores(facts["label"].to_numpy(), scores, f"predictions.csv ({where}, seed {seed})")

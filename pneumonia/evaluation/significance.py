@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import betainc, betaincinv
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from ..config import PneumoniaError
 from .metrics import DRAWS_SEED, Metric, bootstrap_weights, percentile_interval, roc_auc
@@ -57,16 +56,14 @@ def paired_auc_difference(
 def mcnemar(y_true: ArrayLike, pred_a: ArrayLike, pred_b: ArrayLike) -> float:
     """Exact two-sided p-value for equal accuracy of two classifiers (McNemar 1947).
 
-    A sign test on the discordant calls. Radiographs count as independent, unlike in paired_difference.
+    A sign test on the discordant predictions. Radiographs count as independent, unlike in paired_difference.
     """
     y_true, pred_a, pred_b = (np.asarray(values).astype(int) for values in (y_true, pred_a, pred_b))
     if len(y_true) == 0 or not y_true.shape == pred_a.shape == pred_b.shape:
         raise PneumoniaError("mcnemar: needs the same radiographs, at least one, for labels and both models")
     right_a, right_b = pred_a == y_true, pred_b == y_true
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    discordant = only_a + only_b
-    tail = sum(math.comb(discordant, k) for k in range(min(only_a, only_b) + 1))
-    return min(1.0, 2 * tail / 2**discordant)
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -85,10 +82,10 @@ SIGNIFICANCE, POWER = 0.05, 0.80  # two-sided level of a test, and its chance to
 
 
 def bound_mcnemar(right_a: int, right_b: int, n: int, effect: float = 1.0) -> tuple[float, float]:
-    """Lowest and highest exact McNemar p-value of two classifiers of which only the numbers of right calls are known.
+    """Lowest and highest exact McNemar p-value of two classifiers of which only the accuracies are known.
 
     The more radiographs both get wrong, the fewer are discordant: the errors nest at one end, are disjoint (or as
-    disjoint as n allows) at the other. Args: effect: design effect, by which discordant calls are divided.
+    disjoint as n allows) at the other. Args: effect: design effect, by which discordant predictions are divided.
     """
     wrong_a, wrong_b = n - right_a, n - right_b
     most_shared, least_shared = min(wrong_a, wrong_b), max(0, wrong_a + wrong_b - n)
@@ -98,16 +95,25 @@ def bound_mcnemar(right_a: int, right_b: int, n: int, effect: float = 1.0) -> tu
 
 
 def binomial_test(k: float, n: float, rate: float) -> float:
-    """Exact p-value, twice the smaller tail, of k of n; both may be broken numbers: counts over a design effect."""
+    """Exact p-value, twice the smaller tail, of k of n.
+
+    Unlike those of scipy.stats.binomtest, k and n need not be whole: counts are divided by a design effect.
+    """
     at_most = betainc(n - k, k + 1, 1 - rate) if k < n else 1.0
     at_least = betainc(k, n - k + 1, rate) if k > 0 else 1.0
     return float(min(1.0, 2 * min(at_most, at_least)))
 
 
-def binomial_interval(k: float, n: float) -> tuple[float, float]:
-    """95 % interval of the rate k / n (Clopper & Pearson 1934); as `binomial_test`, also of broken numbers."""
-    low = betaincinv(k, n - k + 1, SIGNIFICANCE / 2) if k > 0 else 0.0
-    return float(low), float(betaincinv(k + 1, n - k, 1 - SIGNIFICANCE / 2)) if k < n else 1.0
+def binomial_interval(k: ArrayLike, n: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the exact 95 % interval of the rate k / n (Clopper & Pearson 1934), each of the shape of k and n.
+
+    scipy.stats.binomtest has it for whole numbers alone; counts divided by a design effect are none.
+    """
+    k, n = np.asarray(k, dtype=float), np.asarray(n, dtype=float)
+    none, all_ = k <= 0, k >= n  # betaincinv is not defined there
+    low = betaincinv(np.where(none, 1, k), n - k + 1, SIGNIFICANCE / 2)
+    high = betaincinv(k + 1, np.where(all_, 1, n - k), 1 - SIGNIFICANCE / 2)
+    return np.where(none, 0.0, low), np.where(all_, 1.0, high)
 
 
 def paired_size(discordant: float, difference: float) -> float:
@@ -126,7 +132,7 @@ def unpaired_size(a: float, b: float) -> float:
 def design_effect(right: np.ndarray, patient_ids: np.ndarray) -> float:
     """Variance of a rate when patients are drawn, over that when its radiographs were independent; at least 1.
 
-    Linearised: the squared sums of the residuals of each patient. Args: right: bool (n,), the calls that are right.
+    Linearised: the squared sums of the residuals of each patient. Args: right: bool (n,), which predictions are right.
     """
     residuals = right - right.mean()
     independent = np.sum(residuals**2)

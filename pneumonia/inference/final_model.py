@@ -79,18 +79,6 @@ class FinalModel:
         return points[point]
 
 
-def rebase(probability: float, prevalence: float, reference: float = 0.5) -> float:
-    """The probability among children of whom `prevalence` are ill, from that among `reference` (Saerens et al., 2002).
-
-    Raises: PneumoniaError unless 0 < prevalence < 1.
-    """
-    if not 0 < prevalence < 1:
-        raise PneumoniaError(f"prevalence {prevalence}: must lie between 0 and 1, for example 0.15")
-    ill = probability * prevalence / reference
-    well = (1 - probability) * (1 - prevalence) / (1 - reference)
-    return ill / (ill + well)
-
-
 def _read_record(path: Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,8 @@ import numpy as np
 from ..config import CLASS_NAMES, PneumoniaError
 from ..data.dicom import explain_header
 from ..data.radiograph import Decoded, decode, read_bytes
-from .final_model import OUTPUTS, FinalModel, rebase
+from ..evaluation.probability import rebase
+from .final_model import OUTPUTS, FinalModel
 from .heatmap import compute_occlusion, draw_overlay, scale_evidence
 
 BLANK = 4.0  # standard deviation in gray levels, below which there is nothing to be seen

@@ -21,7 +21,8 @@ from ..config import ModelConfig, PneumoniaError, Run
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..evaluation.operating_points import choose_band, choose_operating_points
-from ..evaluation.scores import load_scores
+from ..evaluation.probability import REFERENCE_PREVALENCE
+from ..evaluation.scores import SplitScores
 from ..inference.final_model import OUTPUTS, RECORD, FinalModel
 from ..records import hash_file, load_record, save_atomically
 from ..results import Results, hash_members
@@ -48,7 +49,7 @@ def export_final(results: Results) -> Path:
     members = [load_trained(run, config, seed) for seed in seeds]
     members = [add_outputs(member, train) for member in members]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
-    record |= choose_thresholds(results.predictions, config.name)
+    record |= choose_thresholds(results.scores.pooled(config.name))
     _write_record(run, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))
     record |= choose_limits(FinalModel(run.models_dir), pixels, used)
     return _write_record(run, record)
@@ -143,16 +144,14 @@ def describe(run: Run, config: ModelConfig, seeds: tuple[int, ...]) -> dict:
         "seeds": list(seeds),
         "weights_hash": hash_members(records),
         "image_size": config.image_size,
-        "reference_prevalence": 0.5,  # of the calibration, in which both classes weigh the same
+        "reference_prevalence": REFERENCE_PREVALENCE,  # of the calibration, in which both classes weigh the same
     }
 
 
-def choose_thresholds(predictions: pd.DataFrame, model: str) -> dict:
-    """Operating points and the referral band [low, high), from the ensemble on validation and its twins."""
-    seen = [scores for split, scores in load_scores(predictions, model).items() if split.startswith("validation")]
-    y_true, y_prob = (np.concatenate(parts) for parts in zip(*((s.y_true, s.ensemble) for s in seen), strict=True))
-    points = choose_operating_points(y_true, y_prob)
-    return {"operating_points": points, "referral": list(choose_band(y_true, y_prob, COVERAGE))}
+def choose_thresholds(pooled: SplitScores) -> dict:
+    """Operating points and the referral band [low, high), from the ensemble on validation and its stress copies."""
+    points = choose_operating_points(pooled.y_true, pooled.ensemble)
+    return {"operating_points": points, "referral": list(choose_band(pooled.y_true, pooled.ensemble, COVERAGE))}
 
 
 def choose_limits(model: FinalModel, pixels: np.ndarray, used: pd.DataFrame) -> dict:

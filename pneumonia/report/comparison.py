@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from ..config import CLAIMED_ACCURACY, CLASS_NAMES, ModelConfig
+from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF, compute_counts
-from ..evaluation.wording import percent
-from ..results import Results, cnns, compute_ensemble, title_of, twin_splits
+from ..evaluation.scores import STRESS_COPIES
+from ..results import Results
 from ..style import (
     GRAY,
     SPLIT_MARKS,
@@ -45,9 +46,9 @@ def compute_comparison(results: Results, metric: str, split: str = "test") -> pd
     rows = {}
     for config in results.run.models:
         of_model = table[(table["model"] == config.name) & table["seed"].str.fullmatch(r"\d+")]
-        found = results.value(config.name, split, metric)
+        found = results.estimate(config.name, split, metric)
         rows[config.name] = {
-            **{name: 100 * found[name] for name in ("value", "ci_low", "ci_high")},
+            **{"value": 100 * found.value, "ci_low": 100 * found.low, "ci_high": 100 * found.high},
             "seeds": list(100 * of_model["value"]),
         }
     return pd.DataFrame(rows).T
@@ -75,20 +76,20 @@ def plot_metric(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = 
     return ax
 
 
-def describe_claim(row: pd.Series) -> str:
-    """Where the claimed accuracy lies from an interval (value, ci_low, ci_high in 0-1)."""
+def describe_claim(accuracy: Estimate) -> str:
+    """Where the claimed accuracy lies from the interval of an accuracy."""
     claim = f"the claimed {percent(CLAIMED_ACCURACY, 0)}"
-    if row["ci_low"] <= CLAIMED_ACCURACY <= row["ci_high"]:
+    if accuracy.low <= CLAIMED_ACCURACY <= accuracy.high:
         return f"{claim} lies inside that interval"
-    return f"{claim} lies {'above' if row['ci_high'] < CLAIMED_ACCURACY else 'below'} that interval"
+    return f"{claim} lies {'above' if accuracy.high < CLAIMED_ACCURACY else 'below'} that interval"
 
 
 def draw_comparison(results: Results) -> Figure:
     final, colours = results.final_model, model_colours(results.run)
-    accuracy, recall = (results.value(final, "test", metric) for metric in ("accuracy", "sensitivity"))
+    accuracy, recall = (results.estimate(final, "test", metric) for metric in ("accuracy", "sensitivity"))
     title = (
-        f"{title_of(results, final)}: {percent(accuracy['value'])} accuracy ({100 * accuracy['ci_low']:.1f} to "
-        f"{100 * accuracy['ci_high']:.1f}) with {percent(recall['value'])} recall on the official test; "
+        f"{results.title(final)}: {accuracy} accuracy ({100 * accuracy.low:.1f} to "
+        f"{100 * accuracy.high:.1f}) with {recall} recall on the official test; "
         f"{describe_claim(accuracy)}"
     )
     note = (
@@ -135,11 +136,11 @@ def plot_confusion(counts: np.ndarray, ax: Axes | None = None) -> Axes:
 
 
 def draw_confusion_matrices(results: Results) -> Figure:
-    colours, configs = model_colours(results.run), cnns(results.run)
-    counts = {config.name: compute_counts(compute_ensemble(results, config.name, "test")) for config in configs}
+    colours, configs = model_colours(results.run), results.cnns
+    counts = {config.name: compute_counts(results.scores.ensemble(config.name, "test")) for config in configs}
     (tn, fp), (fn, tp) = counts[results.final_model]
     title = (
-        f"On the official test, {title_of(results, results.final_model)} calls {fp} of {tn + fp} NORMAL radiographs "
+        f"On the official test, {results.title(results.final_model)} calls {fp} of {tn + fp} NORMAL radiographs "
         f"PNEUMONIA and misses {fn} of {tp + fn} with PNEUMONIA"
     )
     note = f"Probabilities averaged over seeds, threshold {HALF}. Percent of the row, which is the true class."
@@ -162,11 +163,13 @@ def compute_split_values(results: Results, metric: str) -> pd.DataFrame:
 
 def _split_values(results: Results, config: ModelConfig, metric: str) -> dict[str, float]:
     table = results.metrics[(results.metrics["model"] == config.name) & (results.metrics["metric"] == metric)]
-    twins = [split for split in twin_splits(results) if (table["split"] == split).any()]
+    twins = [split for split in results.scores.stress_copies if (table["split"] == split).any()]
     values = {
-        "validation": results.value(config.name, "validation", metric)["value"],
-        "twins": np.mean([results.value(config.name, split, metric)["value"] for split in twins]) if twins else np.nan,
-        "test": results.value(config.name, "test", metric)["value"],
+        "validation": results.estimate(config.name, "validation", metric).value,
+        STRESS_COPIES: np.mean([results.estimate(config.name, split, metric).value for split in twins])
+        if twins
+        else np.nan,
+        "test": results.estimate(config.name, "test", metric).value,
     }
     return {split: 100 * value for split, value in values.items()}
 
@@ -192,9 +195,9 @@ def plot_gap(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = Non
 def draw_generalisation_gap(results: Results) -> Figure:
     final, colours = results.final_model, model_colours(results.run)
     tables = {metric: compute_split_values(results, metric) for metric in ("accuracy", "specificity")}
-    before, twins, after = tables["accuracy"].loc[final, ["validation", "twins", "test"]] / 100
+    before, twins, after = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
     title = (
-        f"{title_of(results, final)} has {percent(before)} accuracy on validation; on its twins accuracy is "
+        f"{results.title(final)} has {percent(before)} accuracy on validation; on its twins accuracy is "
         f"{describe_change(before, twins)}, on the official test {describe_change(before, after)}"
     )
     note = (

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
 from ..config import CLAIMED_ACCURACY, CLASS_NAMES
 from ..data.catalog import select_used
-from ..evaluation.wording import percent
+from ..evaluation.estimate import percent
+from ..evaluation.significance import binomial_interval
 from ..results import Results
 from ..style import KIND_COLOURS, SPLIT_TITLES, new_figure, own_axes
 
@@ -64,9 +65,7 @@ def draw_class_counts(results: Results) -> Figure:
 def compute_interval_width(n: int, accuracy: float) -> float:
     """Expected width (0-1) of the exact 95 % interval of an accuracy on n radiographs (Clopper & Pearson, 1934)."""
     right = np.arange(n + 1)
-    with np.errstate(invalid="ignore"):
-        low = np.where(right == 0, 0.0, beta.ppf(0.025, right, n - right + 1))
-        high = np.where(right == n, 1.0, beta.ppf(0.975, right + 1, n - right))
+    low, high = binomial_interval(right, n)
     return float(binom.pmf(right, n, accuracy) @ (high - low))
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ..evaluation.metrics import HALF, average_precision, compute_counts, roc_auc
-from ..results import Results, cnns, compute_ensemble, title_of
+from ..results import Results
 from ..style import model_colours, new_figure, own_axes, signed, wrap
 
 LEARNING_QUANTITIES = ("loss", "accuracy")
@@ -40,11 +40,11 @@ def compute_final_gaps(history: pd.DataFrame) -> pd.Series:
 
 
 def draw_learning_curves(results: Results) -> Figure:
-    colours, configs, gaps = model_colours(results.run), cnns(results.run), compute_final_gaps(results.history)
+    colours, configs, gaps = model_colours(results.run), results.cnns, compute_final_gaps(results.history)
     widest, narrowest = gaps.idxmax(), gaps.idxmin()
     title = (
         f"After the last epoch, accuracy on train minus validation is between {signed(gaps[narrowest])} points "
-        f"({title_of(results, narrowest)}) and {signed(gaps[widest])} ({title_of(results, widest)})"
+        f"({results.title(narrowest)}) and {signed(gaps[widest])} ({results.title(widest)})"
     )
     note = (
         "Colour: validation; dashed: train. Line: mean over seeds; band: lowest to highest seed. "
@@ -99,17 +99,17 @@ def plot_precision_recall(frame: pd.DataFrame, colour: str, ax: Axes | None = No
 def describe_ranking(results: Results, scores: dict[str, float]) -> str:
     """The ROC AUC of the final model beside that of the best baseline, if there is one."""
     final = results.final_model
-    text = f"{title_of(results, final)} has a test ROC AUC of {scores[final]:.3f}"
+    text = f"{results.title(final)} has a test ROC AUC of {scores[final]:.3f}"
     baselines = [config.name for config in results.run.models if not config.is_cnn]
     if not baselines:
         return text
     best = max(baselines, key=scores.__getitem__)
-    return f"{text}; the best baseline, {title_of(results, best)}, has {scores[best]:.3f}"
+    return f"{text}; the best baseline, {results.title(best)}, has {scores[best]:.3f}"
 
 
 def draw_roc_pr(results: Results) -> Figure:
     colours = model_colours(results.run)
-    frames = {config.name: compute_ensemble(results, config.name, "test") for config in results.run.models}
+    frames = {config.name: results.scores.ensemble(config.name, "test") for config in results.run.models}
     scores = {name: roc_auc(frame["label"], frame["y_prob"]) for name, frame in frames.items()}
     note = f"Probabilities averaged over the seeds of each model. Dots: threshold {HALF}. Dashed: baselines."
     figure = new_figure(describe_ranking(results, scores), note, height=5.8)

@@ -9,11 +9,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ..data.catalog import select_used
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import HALF, apply_threshold
-from ..evaluation.wording import percent
-from ..models.gradcam import compute_evidence, find_pooled_head
-from ..models.weights import load_trained
-from ..results import Results, compute_ensemble
+from ..results import Results
 from ..style import new_figure, own_axes
 from .radiographs import attribute, hide_frame, pick_patients, plot_radiograph, read_pictures
 
@@ -27,7 +25,7 @@ OUTCOMES = {(1, 1): "true positive", (0, 0): "true negative", (0, 1): "false pos
 
 def compute_outcomes(results: Results) -> pd.DataFrame:
     """Test radiographs with y_prob of the final model (mean over seeds), kind, sha256, and the outcome at HALF."""
-    scores = compute_ensemble(results, results.final_model, "test")
+    scores = results.scores.ensemble(results.final_model, "test")
     facts = select_used(results.catalog).set_index("path")[["kind", "sha256"]]
     called = apply_threshold(scores["y_prob"], HALF).astype(int)
     outcome = [OUTCOMES[pair] for pair in zip(scores["label"], called, strict=True)]
@@ -39,6 +37,9 @@ def compute_mean_evidence(results: Results, images: np.ndarray) -> tuple[np.ndar
 
     Raises: PneumoniaError when a member is not trained.
     """
+    from ..models.gradcam import compute_evidence, find_pooled_head
+    from ..models.weights import load_trained
+
     config = results.run.model(results.final_model)
     models = [load_trained(results.run, config, seed) for seed in results.run.seeds_of(config)]
     head = find_pooled_head(models[0])

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import beta
 
 from ..evaluation.metrics import ECE_BINS, ece
-from ..results import Results, cnns, compute_ensemble, title_of
+from ..evaluation.significance import binomial_interval
+from ..results import Results
 from ..style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
 
 EDGES = np.linspace(0, 1, ECE_BINS + 1)
@@ -22,11 +22,7 @@ def compute_reliability(frame: pd.DataFrame) -> pd.DataFrame:
     bins = np.digitize(frame["y_prob"], EDGES[1:-1], right=True)
     table = frame.groupby(bins).agg(n=("label", "size"), y_prob=("y_prob", "mean"), ill=("label", "sum"))
     table["observed"] = table["ill"] / table["n"]
-    table["low"] = np.where(
-        table["ill"] == 0, 0, beta.ppf(0.025, table["ill"].clip(lower=0.5), table["n"] - table["ill"] + 1)
-    )
-    healthy = table["n"] - table["ill"]
-    table["high"] = np.where(healthy == 0, 1, beta.ppf(0.975, table["ill"] + 1, healthy.clip(lower=0.5)))
+    table["low"], table["high"] = binomial_interval(table["ill"], table["n"])
     return table
 
 
@@ -52,11 +48,11 @@ def plot_histogram(frame: pd.DataFrame, colour: str, ax: Axes | None = None) -> 
 
 def draw_calibration(results: Results) -> Figure:
     colours = model_colours(results.run)
-    models = dict.fromkeys((cnns(results.run)[0].name, results.final_model))
-    scores = {split: compute_ensemble(results, results.final_model, split) for split in ("validation", "test")}
+    models = dict.fromkeys((results.cnns[0].name, results.final_model))
+    scores = {split: results.scores.ensemble(results.final_model, split) for split in ("validation", "test")}
     errors = {split: ece(frame["label"], frame["y_prob"]) for split, frame in scores.items()}
     title = (
-        f"The probabilities of {title_of(results, results.final_model)} are off by {errors['validation']:.3f} on "
+        f"The probabilities of {results.title(results.final_model)} are off by {errors['validation']:.3f} on "
         f"validation and by {errors['test']:.3f} on the official test, on average"
     )
     note = (
@@ -68,8 +64,8 @@ def draw_calibration(results: Results) -> Figure:
     for column, split in zip(axes.T, scores, strict=True):
         column[0].plot((0, 1), (0, 1), color=GRAY, linestyle=":", linewidth=1.5)
         for model, marker in zip(models, "so", strict=False):
-            frame = compute_ensemble(results, model, split)
-            plot_reliability(frame, title_of(results, model), colours[model], marker, column[0])
+            frame = results.scores.ensemble(model, split)
+            plot_reliability(frame, results.title(model), colours[model], marker, column[0])
             plot_histogram(frame, colours[model], column[1])
         column[0].set_title(SPLIT_TITLES[split])
         column[0].legend(loc="upper left")

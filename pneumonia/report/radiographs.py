@@ -11,8 +11,8 @@ from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import find_root, select_used
 from ..data.pixels import load_pixels
 from ..data.radiograph import read_radiograph
-from ..evaluation.wording import join_words
-from ..results import Results, compute_ensemble
+from ..evaluation.estimate import join_words
+from ..results import Results
 from ..style import new_figure, own_axes
 from ..transforms.augmentations import AUGMENTATIONS, augment_batch
 from ..transforms.stress_copies import ALL_TWINS, find_donors, make_twins
@@ -149,7 +149,7 @@ def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataF
     """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the twins."""
     splits = {"original": "validation"} | {name: f"validation_{name}" for name in ALL_TWINS}
     columns = {
-        name: compute_ensemble(results, results.final_model, split).set_index("path")["y_prob"]
+        name: results.scores.ensemble(results.final_model, split).set_index("path")["y_prob"]
         for name, split in splits.items()
     }
     return pd.DataFrame(columns).loc[rows["path"]]
@@ -166,7 +166,7 @@ def draw_twins(results: Results) -> Figure:
     columns = {"original": images} | {name: make_twins(images, rows, name, donors) for name in ALL_TWINS}
     probabilities = compute_twin_probabilities(results, rows)
     before, after = (
-        results.value(config.name, split, "roc_auc")["value"] for split in ("validation", worst_twin(results))
+        results.estimate(config.name, split, "roc_auc").value for split in ("validation", worst_twin(results))
     )
     title = (
         f"{config.title}: ROC AUC {before:.4f} on validation, "
@@ -191,5 +191,5 @@ def worst_twin(results: Results) -> str:
     """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
         (f"validation_{name}" for name in ALL_TWINS),
-        key=lambda split: results.value(results.final_model, split, "roc_auc")["value"],
+        key=lambda split: results.estimate(results.final_model, split, "roc_auc").value,
     )

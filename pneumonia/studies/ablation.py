@@ -14,6 +14,7 @@ from ..data.catalog import select_used
 from ..data.pixels import load_pixels
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
+from ..evaluation.scores import STRESS_COPIES
 from ..results import Results, hash_ablation
 from ..series import ABLATION, ablation_run
 from ..style import SPLIT_MARKS, new_figure, own_axes, wrap
@@ -79,7 +80,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         copies = means["roc_auc"].reindex([change for change in CHANGES if change not in ("validation", "control")])
         rows[name] = {
             "validation": means["roc_auc"]["validation"],
-            "twins": copies.min(),
+            STRESS_COPIES: copies.min(),
             "worst": copies.idxmin(),
             "test": means["roc_auc"]["test"],
             **{metric: means[metric]["test"] for metric in RATES},
@@ -109,7 +110,7 @@ def draw_ablation(results: Results) -> Drawing:
     for ax in (left, right):
         ax.axhline(STEPS - 0.58, color="black", linewidth=0.8)
         ax.tick_params(axis="y", length=0)
-    labels = {"validation": "validation", "twins": "its worst copy", "test": "official test"}
+    labels = {"validation": "validation", STRESS_COPIES: "its worst copy", "test": "official test"}
     for split, label in labels.items():
         colour = ORANGE if split == "test" else BLUE
         left.plot([], [], color=colour, linestyle="none", label=label, **SPLIT_MARKS[split])
@@ -121,11 +122,11 @@ def plot_ranking(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """ROC AUC of each row on validation, its worst altered copy (named) and test, joined by a line."""
     ax = own_axes(ax)
     for height, (_, row) in enumerate(table.iterrows()):
-        values = [row["validation"], row["twins"], row["test"]]
+        values = [row["validation"], row[STRESS_COPIES], row["test"]]
         ax.plot([min(values), max(values)], [height] * 2, color=BLUE, linewidth=3, alpha=0.35, zorder=2)
-        for split, value in zip(("validation", "twins", "test"), values, strict=True):
+        for split, value in zip(("validation", STRESS_COPIES, "test"), values, strict=True):
             ax.plot(value, height, color=ORANGE if split == "test" else BLUE, zorder=3, **SPLIT_MARKS[split])
-        ax.text(row["twins"], height - 0.22, row["worst"], ha="center", va="bottom", size=11)
+        ax.text(row[STRESS_COPIES], height - 0.22, row["worst"], ha="center", va="bottom", size=11)
     return ax
 
 

@@ -22,7 +22,7 @@ from ..data.radiograph import read_radiograph
 from ..evaluation.estimate import UNDEFINED, Estimate
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
-from ..results import Results, cnns, title_of
+from ..results import Results
 from ..style import new_figure
 from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
 from ..transforms.stress_copies import build_twins
@@ -190,12 +190,12 @@ def describe_swap(measured: pd.DataFrame) -> str:
 def draw_attribution(results: Results) -> Drawing:
     measured = results.table("attribution")
     table, specificity = (average_seeds(measured, metric) for metric in ("roc_auc", "specificity"))
-    table = table.loc[[config.name for config in cnns(results.run)]]
+    table = table.loc[[config.name for config in results.cnns]]
     network, change = find_largest_loss(table)
     before, after = table.loc[network, "validation"], table.loc[network, change]
     title = (
-        f"Changing only the {change} takes {title_of(results, network)} from ROC AUC {before:.3f} to {after:.3f}; "
-        f"{title_of(results, results.final_model)} keeps {table.loc[results.final_model, change]:.3f}"
+        f"Changing only the {change} takes {results.title(network)} from ROC AUC {before:.3f} to {after:.3f}; "
+        f"{results.title(results.final_model)} keeps {table.loc[results.final_model, change]:.3f}"
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "

@@ -17,7 +17,15 @@ from tqdm.auto import tqdm
 from ..config import ModelConfig, Run, short_hash
 from ..data.catalog import select_used
 from ..data.pixels import load_pixels
-from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, ece, percentile_interval, roc_auc, threshold_metrics
+from ..evaluation.metrics import (
+    HALF,
+    bootstrap_weights,
+    ece,
+    percentile_interval,
+    roc_auc,
+    round_columns,
+    threshold_metrics,
+)
 from ..records import load_record, save_atomically
 from ..transforms.corruptions import SIDE, VERSION
 
@@ -121,10 +129,7 @@ def tabulate_conditions(measured: dict[tuple, Measured], split: str, n: int) -> 
         (model, split, name, severity, metric, m.value, *percentile_interval(m.samples), n, m.seeds)
         for (model, name, severity, metric), m in measured.items()
     ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    numbers = ["value", "ci_low", "ci_high"]
-    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
-    return table
+    return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["value", "ci_low", "ci_high"])
 
 
 def _all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, with_roc_auc: bool) -> dict:

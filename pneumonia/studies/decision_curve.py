@@ -8,38 +8,53 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import percent
-from ..evaluation.metrics import bootstrap_weights, percentile_interval, threshold_metrics
+from ..evaluation.metrics import apply_threshold, bootstrap_weights, percentile_interval, round_columns
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
-from ..results import Results, title_of
+from ..evaluation.scores import Scores, SplitScores
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
-from .per_1000 import CHILDREN, PREVALENCES, ensemble_scores, round_interval, spell_prevalence
+from .per_1000 import CHILDREN, PREVALENCES, spell_prevalence
 from .study import Figure, Study
 
 TREAT_FROM = np.arange(1, 100) / 100  # probabilities from which a doctor would treat
 COLUMNS = ["strategy", "prevalence", "threshold_probability", "net_benefit", "ci_low", "ci_high"]
 
 
-def compute_decision_curve(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Net benefit per child (Vickers & Elkin 2006) of the model, treat-all and treat-none: a frame with COLUMNS.
 
     A doctor who treats from a probability of p on holds one missed child for as bad as (1 - p) / p needless treatments;
     net benefit = treated with pneumonia - treated without * p / (1 - p), as shares of all children. Intervals are
     over patients.
     """
-    scores, _ = ensemble_scores(predictions, model)
-    weights = bootstrap_weights(scores.patient_ids, draws)
+    test = scores.test(model)
+    once = np.ones((1, len(test.y_true)))
+    weights = np.concatenate([once, bootstrap_weights(test.patient_ids, draws)])  # as it is, and as it is drawn
     rows = []
     for prevalence in PREVALENCES:
-        for p in TREAT_FROM:
-            cut, price = float(rebase(p, REFERENCE_PREVALENCE, reference=prevalence)), p / (1 - p)
-            rates = [threshold_metrics(scores.y_true, scores.ensemble, cut, w) for w in (None, weights)]
-            value, samples = (
-                r["sensitivity"] * prevalence - (1 - r["specificity"]) * (1 - prevalence) * price for r in rates
-            )
-            everybody = prevalence - (1 - prevalence) * price
+        cuts = rebase(TREAT_FROM, REFERENCE_PREVALENCE, reference=prevalence)
+        sensitivity, specificity = measure_rates(test, cuts, weights)
+        price = TREAT_FROM / (1 - TREAT_FROM)
+        benefit = sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * price
+        everybody = prevalence - (1 - prevalence) * price
+        for p, value, samples, of_all in zip(TREAT_FROM, benefit[0], benefit[1:].T, everybody, strict=True):
             rows.append((model, prevalence, p, value, *percentile_interval(samples)))
-            rows += [("treat all", prevalence, p, *[everybody] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
-    return round_interval(pd.DataFrame(rows, columns=COLUMNS), "net_benefit")
+            rows += [("treat all", prevalence, p, *[of_all] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
+    return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["net_benefit", "ci_low", "ci_high"])
+
+
+def measure_rates(scores: SplitScores, cuts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """sensitivity and specificity of the ensemble at many thresholds at once, each (draws, cuts).
+
+    nan in a draw without a child of the class. Args: cuts: (cuts,). weights: float (draws, n).
+    """
+    positive = scores.y_true == 1
+    predicted = np.stack([apply_threshold(scores.ensemble, cut) for cut in cuts], axis=1)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
+        return tuple(
+            weights[:, group] @ right[group].astype(float) / weights[:, group].sum(axis=1, keepdims=True)
+            for group, right in ((positive, predicted), (~positive, ~predicted))
+        )
 
 
 def find_useful_range(curve: pd.DataFrame, prevalence: float) -> tuple[float, float]:
@@ -73,7 +88,7 @@ def draw_decision_curve(results: Results) -> Drawing:
     low, high = find_useful_range(curve, 0.15)
     span = "nowhere" if np.isnan(low) else f"wherever one would treat from {100 * low:.0f} to {100 * high:.0f} % on"
     title = (
-        f"At a prevalence of 15 %, {title_of(results, final)} has more net benefit than treating all children or none "
+        f"At a prevalence of 15 %, {results.title(final)} has more net benefit than treating all children or none "
         f"{span}"
     )
     note = (
@@ -88,7 +103,7 @@ def draw_decision_curve(results: Results) -> Drawing:
         ax.set_title(f"prevalence {spell_prevalence(prevalence)}")
         ax.set_xlabel("treat from (%)")
     axes[0].set_ylabel(f"net benefit (per {CHILDREN:,})")
-    strategies = ((title_of(results, final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
+    strategies = ((results.title(final), "-", colour), ("treat all", "--", GRAY), ("treat none", ":", GRAY))
     for ax, (label, line, shade) in zip(axes, strategies, strict=False):
         ax.legend(handles=ax.plot([], [], line, color=shade, label=wrap(label, 1.5, 11)), loc="upper right")
     return figure

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..results import Results, title_of
+from ..results import Results
 from ..style import own_axes, wrap
 
 DARKEST = 0.5  # the dark end of the scale: ROC AUC of guessing, accuracy of a coin
@@ -45,6 +45,6 @@ def label_above(ax: Axes, names: list[str], label: str, **options) -> None:
 
 def name_rows(ax: Axes, results: Results, names: pd.Index, width: float) -> None:
     """Titles of models at the left, wrapped to `width` inches, the final one in bold."""
-    ax.set_yticks(range(len(names)), [wrap(title_of(results, name), width, 12) for name in names], size=12)
+    ax.set_yticks(range(len(names)), [wrap(results.title(name), width, 12) for name in names], size=12)
     for label, name in zip(ax.get_yticklabels(), names, strict=True):
         label.set_weight("bold" if name == results.final_model else "normal")

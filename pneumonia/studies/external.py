@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import NOT_RADIOGRAPHS, parse_name, select_used
 from ..data.pixels import load_pixels
 from ..data.radiograph import read_radiograph
+from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import DECIMALS
-from ..evaluation.scores import load_scores
-from ..evaluation.wording import format_interval, format_value
+from ..evaluation.scores import Scores
+from ..evaluation.significance import binomial_interval
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
 from ..records import save_atomically
@@ -59,12 +59,12 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
         frames.append(cases.assign(split="test", model=final, seed=seed, y_prob=y_prob))
     predictions = pd.concat(frames, ignore_index=True)
-    splits = load_scores(predictions, final)
+    scores = Scores.parse(predictions)
     shift, missing = compare_sites(run, catalog, cases)
-    drift = pd.concat([rows for rows in (compute_drift(splits), shift) if len(rows)], ignore_index=True)
-    site = splits["test"]
+    drift = pd.concat([rows for rows in (compute_drift(scores[final]), shift) if len(rows)], ignore_index=True)
+    site = scores.test(final)
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
-    metrics = widen_intervals(compute_metrics(predictions, run.bootstrap_draws), cases)
+    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws), cases)
     warnings = warn(cases, catalog) + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
 
@@ -98,8 +98,8 @@ def widen_intervals(metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
         trials = {"accuracy": well + ill, "sensitivity": ill, "specificity": well}
         n = (trials | {"ppv": called_ill, "npv": well + ill - called_ill}).get(row["metric"], 0)
         if n >= 1:
-            ends = binomtest(round(row["value"] * n), round(n)).proportion_ci()
-            metrics.loc[index, ["ci_low", "ci_high"]] = round(ends.low, DECIMALS), round(ends.high, DECIMALS)
+            ends = binomial_interval(round(row["value"] * n), round(n))
+            metrics.loc[index, ["ci_low", "ci_high"]] = np.round(ends, DECIMALS)
     return metrics
 
 
@@ -234,7 +234,7 @@ TOLD = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "brie
 TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
-    "extreme here; intercept below 0: too high. Site against site: 0.5 is films that cannot be told apart, 1 is films "
+    "extreme here; intercept below 0: too high. Site against site: 0.5: films that cannot be distinguished; 1: films "
     "that always can. ppv and npv are those of the share of ill children in each column."
 )
 PERFECT = (
@@ -290,13 +290,9 @@ def _tabulate_metrics(metrics: pd.DataFrame) -> list[str]:
     lines = ["| mean over seeds, threshold 0.5 | validation | this site |\n| --- | ---: | ---: |"]
     means = metrics.query("seed == 'mean'").set_index(["split", "metric"])
     for metric in TOLD:
-        cells = [spell_metric(metric, means.loc[(split, metric)]) for split in ("validation", "test")]
+        cells = [Estimate.of_row(metric, means.loc[(split, metric)]).full for split in ("validation", "test")]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
     return lines
-
-
-def spell_metric(metric: str, row: pd.Series) -> str:
-    return f"{format_value(metric, row['value'])} ({format_interval(metric, row['ci_low'], row['ci_high'])})"
 
 
 def describe_recalibration(table: pd.DataFrame) -> str:
@@ -305,7 +301,7 @@ def describe_recalibration(table: pd.DataFrame) -> str:
     if len(losses) < 2:
         return "Too few radiographs to try a re-calibration."
     if enough is None:
-        return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing that could be told from chance."
+        return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing distinguishable from chance."
     most = " (the most that were tried)" if enough == losses.index[-1] else ""
     return (
         f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "

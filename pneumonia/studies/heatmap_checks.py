@@ -20,6 +20,7 @@ from ..data.pixels import load_pixels
 from ..data.simulate import simulate_radiograph
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import DECIMALS
+from ..evaluation.probability import to_logit
 from ..inference.final_model import OUTPUTS, FinalModel
 from ..inference.heatmap import compute_occlusion, scale_evidence
 from ..results import Results
@@ -74,8 +75,7 @@ def map_occlusion(model: FinalModel, images: np.ndarray) -> np.ndarray:
     """float32 (n, size, size): the fall of the logit, which does not saturate as the probability does."""
 
     def predict(batch: np.ndarray) -> np.ndarray:
-        y_prob = np.clip(model.score(batch)["probability"].astype(float), 1e-6, 1 - 1e-6)
-        return np.log(y_prob / (1 - y_prob))
+        return to_logit(model.score(batch)["probability"].astype(float))
 
     return np.stack([compute_occlusion(predict, image, model.size // 4, model.size // 8) for image in images])
 

@@ -21,6 +21,7 @@ from ..data.catalog import draw_patients, hash_catalog, select_used
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import METRIC_COLUMNS, compute_metrics
 from ..evaluation.metrics import DRAWS_SEED, percentile_interval
+from ..evaluation.scores import Scores
 from ..records import load_matching_record
 from ..results import Results
 from ..style import new_figure, own_axes
@@ -58,7 +59,7 @@ def compute_learning_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str],
     from ..models.prediction import predict_all
 
     sizes = train_curve(run, catalog, say)
-    metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws)
+    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws)
     kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
     metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
     means = sizes.groupby("model")[["fraction", "patients", "radiographs"]].mean()
@@ -170,7 +171,7 @@ def describe(results: Results) -> dict[str, str]:
     least, most = means.iloc[0], means.iloc[-1]
     measured = (
         f"A small network (96 px) trained on {least['patients']:,.0f} to {most['patients']:,.0f} patients has a "
-        f"test accuracy of {Estimate.of_row(least).full} to {Estimate.of_row(most).full}."
+        f"test accuracy of {Estimate.of_row('accuracy', least).full} to {Estimate.of_row('accuracy', most).full}."
     )
     law = extrapolate(table)
     value, low, high = law["next_point"]

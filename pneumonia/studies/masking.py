@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Drawing
 from ..config import Run
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..results import Results, title_of
+from ..results import Results
 from ..style import new_figure
 from .conditions import Condition, measure_conditions, score_conditions, tabulate_conditions
 from .drawing import label_above, name_rows, shade_cells, write_cells
@@ -84,17 +84,17 @@ def describe(results: Results) -> dict[str, str]:
     table, final = results.table("masking"), results.final_model
     areas = table[(table["metric"] == "roc_auc") & (table["split"] == "test")].set_index(["model", "condition"])
     whole, lungs, only = (
-        Estimate.of_row(areas.loc[(final, name)], "roc_auc") for name in ("nothing", "lungs", "all but lungs")
+        Estimate.of_row("roc_auc", areas.loc[(final, name)]) for name in ("nothing", "lungs", "all but lungs")
     )
     others, outside = areas.xs("lungs", level="condition").drop(final), "No other model was measured."
     if len(others):
         best = others["value"].idxmax()
         seeds = int(others.loc[best, "seeds"])
-        named = f"{title_of(results, best)} ({seeds} seed{'s' * (seeds > 1)})"
-        outside = f"Of the others, {named} does best without them: {Estimate.of_row(others.loc[best], 'roc_auc').full}."
+        named = f"{results.title(best)} ({seeds} seed{'s' * (seeds > 1)})"
+        outside = f"Of the others, {named} does best without them: {Estimate.of_row('roc_auc', others.loc[best]).full}."
     return {
         "lungs": "Two ellipses, the same for every child, stand for the lungs. "
-        f"With them hidden, the ROC AUC of {title_of(results, final)} on test falls from {whole} to {lungs.full}; "
+        f"With them hidden, the ROC AUC of {results.title(final)} on test falls from {whole} to {lungs.full}; "
         f"with only them to see it is {only.full}.",
         "outside": outside,
     }
@@ -121,9 +121,9 @@ def draw_masking(results: Results) -> Drawing:
     table, final = results.table("masking"), results.final_model
     areas, accuracy = pivot_masks(table, "roc_auc"), pivot_masks(table, "accuracy")
     others = areas["lungs"].drop(final)
-    rival = "" if others.empty else f"; {title_of(results, others.idxmax())} keeps {others.max():.3f}"
+    rival = "" if others.empty else f"; {results.title(others.idxmax())} keeps {others.max():.3f}"
     title = (
-        f"With the lungs hidden, {title_of(results, final)} falls from ROC AUC {areas.loc[final, 'nothing']:.3f} to "
+        f"With the lungs hidden, {results.title(final)} falls from ROC AUC {areas.loc[final, 'nothing']:.3f} to "
         f"{areas.loc[final, 'lungs']:.3f} on test{rival}"
     )
     note = (

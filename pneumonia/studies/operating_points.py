@@ -11,7 +11,7 @@ from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
 from ..evaluation.operating_points import compute_operating_points
 from ..evaluation.probability import predictive_values
-from ..results import Results, compute_ensemble, title_of
+from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
 from .study import Figure, Study, Table
 
@@ -26,7 +26,7 @@ def describe(results: Results) -> dict:
     for _, row in results.table("operating_points").iterrows():
         point = found.setdefault(row["point"].removesuffix(" %").replace("-", "_").replace(" ", "_"), {})
         point |= {"low": f"{row['low']:.3f}", "high": f"{row['high']:.3f}"}
-        point.setdefault(row["split"], {})[row["metric"]] = Estimate.of_row(row)
+        point.setdefault(row["split"], {})[row["metric"]] = Estimate.of_row("accuracy", row)
     return found
 
 
@@ -38,7 +38,9 @@ def tabulate_operating(results: Results) -> Table:
     """The three operating points on test, and PPV and NPV at other prevalences."""
     table, rows = _on_test(results), []
     for point in POINTS:
-        rates = [Estimate.of_row(table.loc[(point, name)]) for name in ("sensitivity", "specificity", "accuracy")]
+        rates = [
+            Estimate.of_row("accuracy", table.loc[(point, name)]) for name in ("sensitivity", "specificity", "accuracy")
+        ]
         values = [predictive_values(float(rates[0]), float(rates[1]), prevalence) for prevalence in PREVALENCES]
         pairs = [f"{percent(ppv)} / {percent(npv)}" for ppv, npv in values]
         rows.append([point, f"{table.loc[point, 'low'].iloc[0]:.3f}", *(rate.full for rate in rates), *pairs])
@@ -52,7 +54,7 @@ def tabulate_referral(results: Results) -> Table:
     for point in (name for name in table.index.unique("point") if name.startswith("conformal")):
         band = f"{table.loc[point, 'low'].iloc[0]:.3f} to {table.loc[point, 'high'].iloc[0]:.3f}"
         metrics = ("referred", "accuracy", "sensitivity", "specificity")
-        cells = [Estimate.of_row(table.loc[(point, metric)]).full for metric in metrics]
+        cells = [Estimate.of_row("accuracy", table.loc[(point, metric)]).full for metric in metrics]
         rows.append([point.removeprefix("conformal "), band, *cells])
     head = ["coverage asked for", "referred between", "share referred", "accuracy on the rest", "sensitivity"]
     return Table([*head, "specificity"], rows)
@@ -60,17 +62,17 @@ def tabulate_referral(results: Results) -> Table:
 
 def draw_threshold_curve(results: Results) -> Drawing:
     final, colour = results.final_model, model_colours(results.run)[results.final_model]
-    splits = [split for split in SPLIT_LINES if len(compute_ensemble(results, final, split))]
-    curves = {split: compute_threshold_curve(compute_ensemble(results, final, split)) for split in splits}
+    splits = [split for split in SPLIT_LINES if len(results.scores.ensemble(final, split))]
+    curves = {split: compute_threshold_curve(results.scores.ensemble(final, split)) for split in splits}
     names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
     seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
-    *values, chosen = (results.value(final, "test", name, seed)["value"] for name in names)
+    *values, chosen = (results.estimate(final, "test", name, seed).value for name in names)
     found, spared, found_then, spared_then = (percent(value) for value in values)
     title = (
         f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {found} to {found_then} "
         f"and specificity from {spared} to {spared_then}"
     )
-    who = title_of(results, final)
+    who = results.title(final)
     note = f"{who}, probabilities averaged over seeds. The threshold is chosen on validation and its stress copies."
     figure = new_figure(title, note, height=5.8)
     axes = figure.subplots(1, 2, sharey=True)

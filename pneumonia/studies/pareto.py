@@ -14,7 +14,8 @@ from ..config import ModelConfig, Run
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import HALF
-from ..results import Results, title_of
+from ..evaluation.scores import Scores
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 from .networks import RECIPE, networks_run
 from .study import Figure, Study
@@ -61,7 +62,7 @@ def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) 
 
     records = pd.DataFrame(train_all(run, catalog, say=say))
     cost = records.groupby("model")[["parameters", "cpu_seconds"]].mean()
-    metrics = compute_metrics(predict_all(run, catalog), run.bootstrap_draws).query("seed == 'mean'")
+    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws).query("seed == 'mean'")
     metrics = metrics[metrics["metric"].isin(METRICS)].join(cost, on="model")
     settings = pd.DataFrame(
         {
@@ -84,12 +85,12 @@ def add_series(table: pd.DataFrame, results: Results, split: str, metric: str) -
     rows = table.query("split == @split and metric == @metric")[["model", "cpu_seconds", "value", "ci_low", "ci_high"]]
     cost = results.training.groupby("model")["cpu_seconds"].mean()
     ours = [
-        {"model": config.name, "cpu_seconds": cost[config.name]}
-        | results.value(config.name, split, metric)[["value", "ci_low", "ci_high"]].to_dict()
-        for config in results.run.models
-        if config.is_cnn and config.name in cost
+        (config.name, cost[config.name], found.value, found.low, found.high)
+        for config in results.cnns
+        if config.name in cost
+        for found in [results.estimate(config.name, split, metric)]
     ]
-    return pd.concat([rows, pd.DataFrame(ours)], ignore_index=True)
+    return pd.concat([rows, pd.DataFrame(ours, columns=rows.columns)], ignore_index=True)
 
 
 def find_front(table: pd.DataFrame) -> pd.Series:
@@ -111,7 +112,8 @@ def describe(results: Results) -> dict[str, str]:
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
     first, second = (
         f"{row['image_size']} px, {row['epochs']} epochs, width {row['width']:g} (on test "
-        f"{Estimate.of_row(test.loc[row['model']]).full} accuracy; {row['cpu_seconds'] / 60:.1f} CPU minutes)"
+        f"{Estimate.of_row('accuracy', test.loc[row['model']]).full} accuracy; "
+        f"{row['cpu_seconds'] / 60:.1f} CPU minutes)"
         for row in (best, cheapest)
     )
     return {
@@ -154,7 +156,7 @@ def draw_pareto(results: Results) -> Drawing:
     cheaper = "no" if find_front(test)[test["model"] == final].iloc[0] else "a"
     cost = test.set_index("model").loc[final]
     title = (
-        f"{title_of(results, final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
+        f"{results.title(final)} takes {cost['cpu_seconds'] / 60:.0f} CPU minutes a training for "
         f"{percent(cost['value'])} test accuracy; {cheaper} cheaper network is as accurate"
     )
     note = (
@@ -172,7 +174,7 @@ def draw_pareto(results: Results) -> Drawing:
     for width, marker in WIDTH_MARKERS.items():
         axes[2].plot([], [], marker, color=GRAY, markersize=7, label=f"small, width {width:g}")
     for name in test["model"][~test["model"].isin(grid["model"])]:
-        axes[2].plot([], [], "D", color=colours[name], markersize=10, label=wrap(title_of(results, name), 1.7, 11))
+        axes[2].plot([], [], "D", color=colours[name], markersize=10, label=wrap(results.title(name), 1.7, 11))
     axes[2].axis("off")
     axes[2].legend(loc="center left", bbox_to_anchor=(-0.15, 0.5), borderaxespad=0, labelspacing=0.8)
     return figure

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from ..config import PneumoniaError
-from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, threshold_metrics
+from ..evaluation.metrics import HALF, bootstrap_weights, percentile_interval, round_columns, threshold_metrics
 from ..evaluation.operating_points import choose_operating_points
-from ..evaluation.scores import SplitScores, load_scores
-from ..results import Results, title_of
+from ..evaluation.probability import predictive_values
+from ..evaluation.scores import Scores
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes
 from .study import Figure, Study, Table
 
@@ -35,52 +36,33 @@ class Prices(NamedTuple):
 EXAMPLES = Prices()
 
 
-def ensemble_scores(predictions: pd.DataFrame, model: str) -> tuple[SplitScores, dict[str, float]]:
-    """Test scores of a model, and its operating points from everything but test.
-
-    Raises: PneumoniaError when the model has no test or no validation rows.
-    """
-    splits = load_scores(predictions, model)
-    chosen_on = [scores for split, scores in splits.items() if split.startswith("validation")]
-    if "test" not in splits or not chosen_on:
-        raise PneumoniaError(f"predictions.csv: {model} lacks test or validation rows; run `make run` to score them")
-    y_true = np.concatenate([scores.y_true for scores in chosen_on])
-    return splits["test"], choose_operating_points(y_true, np.concatenate([s.ensemble for s in chosen_on]))
-
-
-def compute_per_1000(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Of 1,000 imaged children, how many would be missed, needlessly treated and referred: frame with COLUMNS.
 
     Rates are those of the ensemble on test, with 95 % intervals over patients; that they hold at another prevalence
     is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in percent.
     """
-    scores, points = ensemble_scores(predictions, model)
-    weights = bootstrap_weights(scores.patient_ids, draws)
+    test, pooled = scores.test(model), scores.pooled(model)
+    points = choose_operating_points(pooled.y_true, pooled.ensemble)
+    weights = bootstrap_weights(test.patient_ids, draws).astype(float)
     rows = []
     for name, threshold in points.items():
-        rates = [threshold_metrics(scores.y_true, scores.ensemble, threshold, w) for w in (None, weights)]
+        rates = [threshold_metrics(test.y_true, test.ensemble, threshold, w) for w in (None, weights)]
         for prevalence in PREVALENCES:
             value, samples = (count_outcomes(r["sensitivity"], r["specificity"], prevalence) for r in rates)
             for quantity in QUANTITIES:
                 interval = percentile_interval(samples[quantity])
                 rows.append((model, prevalence, name, threshold, quantity, float(value[quantity]), *interval))
-    return round_interval(pd.DataFrame(rows, columns=COLUMNS), "value")
+    return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["value", "ci_low", "ci_high"])
 
 
 def count_outcomes(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
     """The QUANTITIES among 1,000 children of whom a share of `prevalence` has pneumonia; rates as shares."""
-    ill, well = CHILDREN * prevalence, CHILDREN * (1 - prevalence)
-    found, alarms = ill * np.asarray(sensitivity), well * (1 - np.asarray(specificity))
-    with np.errstate(invalid="ignore"):
-        ppv = 100 * found / (found + alarms)
-    return dict(zip(QUANTITIES, (ill - found, alarms, found + alarms, ppv), strict=True))
-
-
-def round_interval(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Published digits of a value and of its interval; in place."""
-    columns = [value, "ci_low", "ci_high"]
-    frame[columns] = frame[columns].astype(float).round(DECIMALS) + 0.0
-    return frame
+    sensitivity, specificity = np.asarray(sensitivity), np.asarray(specificity)
+    pneumonia, normal = CHILDREN * prevalence, CHILDREN * (1 - prevalence)
+    found, alarms = pneumonia * sensitivity, normal * (1 - specificity)
+    ppv, _ = predictive_values(sensitivity, specificity, prevalence)
+    return dict(zip(QUANTITIES, (pneumonia - found, alarms, found + alarms, 100 * ppv), strict=True))
 
 
 def price_operating_points(per_1000: pd.DataFrame, prevalence: float, prices: Prices = EXAMPLES) -> pd.DataFrame:
@@ -168,7 +150,7 @@ def draw_per_1000(results: Results) -> Drawing:
     order = [(share, point) for share in PREVALENCES for point in points]
     middle = table.query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")["value"]
     title = (
-        f"If 30 % of {CHILDREN:,} imaged children had pneumonia, {title_of(results, final)} would miss "
+        f"If 30 % of {CHILDREN:,} imaged children had pneumonia, {results.title(final)} would miss "
         f"{middle['missed']:.0f} of 300 and predict it for {middle['needlessly_treated']:.0f} of 700 normal children"
     )
     note = (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..evaluation.estimate import join_words, percent
 from ..evaluation.metrics import DECIMALS, HALF, apply_threshold
-from ..evaluation.scores import SplitScores, load_scores
+from ..evaluation.scores import Scores, SplitScores
 from ..evaluation.significance import design_effect, paired_size, unpaired_size
 from ..results import Results
 from .published_comparisons import find_right
@@ -19,7 +19,7 @@ COLUMNS = ["design", "discordant", "design_effect", "accuracy_a", "accuracy_b", 
 ACCURACIES = (0.95, 0.96)  # the two that are to be distinguished
 
 
-def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
+def compute_power(scores: Scores, model: str) -> pd.DataFrame:
     """How many test radiographs would distinguish the ACCURACIES: a frame with COLUMNS.
 
     Paired (McNemar, formula of Connor 1987): with the share of discordant predictions seen between two trainings of
@@ -27,26 +27,23 @@ def compute_power(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     All are multiplied by the design effect: several radiographs of one child say less than as many children.
     """
     a, b = ACCURACIES
-    scores = load_scores(predictions, model)["test"]
-    effect = design_effect(find_right(scores), scores.patient_ids)
-    discordant = {"paired, two trainings of the final model": discordance_of_seeds(scores)}
-    names = list(predictions["model"].unique())
-    if names.index(model) > 0:
-        before = names[names.index(model) - 1]
-        other = load_scores(predictions, before)["test"].ensemble
-        discordant[f"paired, final model and {before}"] = _discordance(scores.ensemble, other)
+    test = scores.test(model)
+    effect = design_effect(find_right(test), test.patient_ids)
+    discordant = {"paired, two trainings of the final model": discordance_of_seeds(test)}
+    if model != scores.models[0]:
+        before = scores.models[scores.models.index(model) - 1]
+        discordant[f"paired, final model and {before}"] = _discordance(test.ensemble, scores.test(before).ensemble)
     rows = []
     for design, share in discordant.items():
         share = max(share, b - a)  # fewer discordant predictions than the difference itself cannot be
-        rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(scores.y_true)))
-    rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(scores.y_true)))
+        rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(test.y_true)))
+    rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(test.y_true)))
     return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)
 
 
 def discordance_of_seeds(scores: SplitScores) -> float:
     """Share of radiographs that two trainings predict differently, mean over pairs; 0 for a single training."""
-    seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
-    shares = [_discordance(one, other) for one, other in combinations(seeds, 2)]
+    shares = [_discordance(one, other) for one, other in combinations(scores.seeds, 2)]
     return float(np.mean(shares)) if shares else 0.0
 
 
@@ -72,4 +69,4 @@ def _with_titles(results: Results, text: str) -> str:
     return text
 
 
-STUDY = Study(lambda predictions, final, draws: compute_power(predictions, final), describe)
+STUDY = Study(lambda scores, final, draws: compute_power(scores, final), describe)

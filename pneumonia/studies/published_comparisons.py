@@ -16,9 +16,10 @@ from ..evaluation.metrics import (
     bootstrap_weights,
     percentile_interval,
     roc_auc,
+    round_columns,
     threshold_metrics,
 )
-from ..evaluation.scores import SplitScores, load_scores
+from ..evaluation.scores import Scores, SplitScores
 from ..evaluation.significance import (
     SIGNIFICANCE,
     binomial_interval,
@@ -27,7 +28,7 @@ from ..evaluation.significance import (
     design_effect,
     holm,
 )
-from ..results import Results, title_of
+from ..results import Results
 from ..style import GRAY, model_colours, new_figure, wrap
 from .study import Figure, Study, Table
 
@@ -71,7 +72,7 @@ PUBLISHED = (
 )
 
 
-def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.DataFrame:
+def compare_published(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """The ensemble of `model` on test against every published figure: a frame with COLUMNS.
 
     Others publish rates, not predictions, so no paired test is possible. What is: an exact binomial test that takes
@@ -82,8 +83,8 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
     ROC AUC: the interval.
     """
-    scores = load_scores(predictions, model)["test"]
-    rows = [row for published in PUBLISHED for row in _compare_work(published, scores, draws)]
+    test = scores.test(model)
+    rows = [row for published in PUBLISHED for row in _compare_work(published, test, draws)]
     table = pd.DataFrame(
         rows, columns=[name for name in COLUMNS if name not in ("p_holm", "p_pairing_holm", "verdict")]
     )
@@ -94,9 +95,7 @@ def compare_published(predictions: pd.DataFrame, model: str, draws: int) -> pd.D
     table["verdict"] = [judge(row) for _, row in table.iterrows()]
     for name in (name for name in COLUMNS if name.startswith("p_")):  # digits: 1e-9 is small, not 0
         table[name] = [float(f"{p:.{DECIMALS}g}") for p in table[name]]
-    numbers = ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"]
-    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0
-    return table[COLUMNS]
+    return round_columns(table, ["published", "ours", "ci_low", "ci_high", "difference", "design_effect"])[COLUMNS]
 
 
 def judge(row: pd.Series) -> str:
@@ -138,7 +137,7 @@ def read_share(percent: str) -> float:
 
 
 def find_right(scores: SplitScores) -> np.ndarray:
-    """bool (n,): which calls of the ensemble at threshold 0.5 are right."""
+    """bool (n,): which predictions of the ensemble at threshold 0.5 are right."""
     return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
 
 
@@ -167,8 +166,8 @@ def tabulate_published(results: Results) -> Table:
     seeds = len(results.run.seeds_of(config))
     rows = [[cell or UNDEFINED for cell in published] for published in PUBLISHED]
     for seed, what in (("mean", f"mean of {seeds} seeds"), ("ensemble", f"ensemble of {seeds}")):
-        shares = [f"{100 * results.value(config.name, 'test', metric, seed)['value']:.1f}" for metric in RATES]
-        area = f"{results.value(config.name, 'test', 'roc_auc', seed)['value']:.3f}"
+        shares = [f"{100 * float(results.estimate(config.name, 'test', metric, seed)):.1f}" for metric in RATES]
+        area = str(results.estimate(config.name, "test", "roc_auc", seed))
         pretrained = "ImageNet" if config.pretrained else "no"
         chosen_by = "validation and its stress copies; see the rule"
         rows.append([f"**{config.title}, {what}**", pretrained, *shares, area, chosen_by])
@@ -181,7 +180,7 @@ def draw_published(results: Results) -> Drawing:
     rows = table[table["metric"] == "accuracy"].reset_index(drop=True)
     sure = rows["verdict"].str.contains("however the errors pair") & rows["verdict"].str.startswith("above")
     title = (
-        f"{title_of(results, final)} ({percent(rows['ours'][0])}, ensemble) is more accurate than {sure.sum()} of "
+        f"{results.title(final)} ({percent(rows['ours'][0])}, ensemble) is more accurate than {sure.sum()} of "
         f"{len(rows)} published results, however their errors pair with its own"
     )
     note = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -34,7 +35,7 @@ def fit_shift(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None
 
     def loss(change: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * ((1 + change[0]) * logit + change[1])
-        pull = -sign * balanced / (1 + np.exp(np.clip(margin, -500, 500)))
+        pull = -sign * balanced * expit(-margin)
         gradient = np.array([pull @ logit, pull.sum()]) + change
         return float(balanced @ np.logaddexp(0, -margin) + change @ change / 2), gradient
 
@@ -44,7 +45,7 @@ def fit_shift(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None
 
 def apply_shift(y_prob: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     """Probabilities (n,) after logit -> slope * logit + intercept."""
-    return 1 / (1 + np.exp(-np.clip(slope * to_logit(y_prob) + intercept, -500, 500)))
+    return expit(slope * to_logit(y_prob) + intercept)
 
 
 def balanced_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> float:
@@ -105,7 +106,7 @@ def find_enough(table: pd.DataFrame) -> int | None:
 def measure_site_shift(home: np.ndarray, away: np.ndarray, home_ids: np.ndarray, away_ids: np.ndarray) -> tuple:
     """ROC AUC (value, ci_low, ci_high) at which a logistic regression tells films of one site from the other's.
 
-    0.5: not told apart; 1: always. Cross-validated by patient. Args: home, away: thumbnails, uint8 (n, h, w).
+    0.5: not distinguished; 1: always. Cross-validated by patient. Args: home, away: thumbnails, uint8 (n, h, w).
     Raises: PneumoniaError when a site has fewer than five patients.
     """
     if min(len(set(home_ids)), len(set(away_ids))) < 5:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from ..config import Run
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..results import Results, title_of
+from ..results import Results
 from ..style import new_figure
 from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from .conditions import Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
@@ -109,7 +109,7 @@ def find_worst_resampling(table: pd.DataFrame, model: str) -> tuple[str, float]:
 
 def describe(results: Results) -> dict[str, str]:
     """worst (corruption), error (over all of them), resampling."""
-    table, final, title = results.table("robustness"), results.final_model, title_of(results, results.final_model)
+    table, final, title = results.table("robustness"), results.final_model, results.title(results.final_model)
     rates = table[table["model"] == final].set_index(["condition", "severity", "metric"])["value"]
     worst, least_found, extreme = (
         find_worst(table, final, up_to, metric)
@@ -121,10 +121,11 @@ def describe(results: Results) -> dict[str, str]:
     method, moved = find_worst_resampling(table, final)
     return {
         "worst": f"The worst case up to severity {REALISTIC} of {len(SEVERITIES)} is {worst['condition']} "
-        f"at severity {worst['severity']}: {Estimate.of_row(worst).full} accuracy instead of "
+        f"at severity {worst['severity']}: {Estimate.of_row('accuracy', worst).full} accuracy instead of "
         f"{percent(rates[CLEAN, 0, 'accuracy'])}, with a sensitivity of {sensitivity} and a specificity of "
         f"{specificity}. Sensitivity is lowest under {least_found['condition']} (severity {least_found['severity']}: "
-        f"{Estimate.of_row(least_found).full}). At the highest severity, accuracy falls to {percent(extreme['value'])} "
+        f"{Estimate.of_row('accuracy', least_found).full}). At the highest severity, accuracy falls to "
+        f"{percent(extreme['value'])} "
         f"({extreme['condition']}).",
         "resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} points "
         f"({method}).",
@@ -143,8 +144,8 @@ def describe_errors(results: Results, table: pd.DataFrame) -> str:
     untouched = (1 - clean[final]) / (1 - clean[REFERENCE])
     return (
         f"Over {kinds} corruptions of {len(SEVERITIES)} severities its accuracy is "
-        f"{Estimate.of_row(mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
-        f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {title_of(results, REFERENCE)}; "
+        f"{Estimate.of_row('accuracy', mean.loc[(final, 'accuracy')]).full}, and it errs {ratio['value']:.2f} times "
+        f"({ratio['ci_low']:.2f} to {ratio['ci_high']:.2f}) as often as {results.title(REFERENCE)}; "
         f"on untouched radiographs {untouched:.2f} times."
     )
 
@@ -170,7 +171,7 @@ def draw_robustness(results: Results) -> Drawing:
     worst = find_worst(table, final)
     clean = table.query("model == @final and condition == @CLEAN and metric == 'accuracy'")["value"].iloc[0]
     title = (
-        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {title_of(results, final)} "
+        f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {results.title(final)} "
         f"falls from {percent(clean)} to {percent(worst['value'])} accuracy{_compare_errors(results, table)}"
     )
     note = f"Accuracy on test in percent at threshold {HALF}, mean over seeds. Above: mean of all severities."
@@ -183,7 +184,7 @@ def draw_robustness(results: Results) -> Drawing:
     name_rows(upper, results, models.index, 2.6)
     names = [f"severity {level}" for level in severities.index]
     lower.set_yticks(range(len(severities)), names, size=12, weight="bold")
-    lower.set_xlabel(f"corruption; below the gap: {title_of(results, final)} by severity")
+    lower.set_xlabel(f"corruption; below the gap: {results.title(final)} by severity")
     return figure
 
 
@@ -202,7 +203,7 @@ def _compare_errors(results: Results, table: pd.DataFrame) -> str:
     rows = table[chosen].set_index("model")["value"]
     if results.final_model not in rows.index or results.final_model == REFERENCE:
         return ""
-    return f"; all in all it errs {rows[results.final_model]:.2f} times as often as {title_of(results, REFERENCE)}"
+    return f"; all in all it errs {rows[results.final_model]:.2f} times as often as {results.title(REFERENCE)}"
 
 
 STUDY = Study(

@@ -41,7 +41,7 @@ class Study:
     """What the file of a study defines as STUDY.
 
     compute makes the table, from what depends on how it is made (see `pipeline.make_study`):
-    by `report` (predictions, final model, bootstrap draws), else (run, catalog). describe, draw and tabulate take the
+    by `report` (scores, final model, bootstrap draws), else (run, catalog). describe, draw and tabulate take the
     Results, and are only called when the table of the study is there and up to date.
     """
 

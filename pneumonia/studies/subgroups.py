@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import UNDEFINED, Estimate, join_words, percent
-from ..evaluation.metrics import DECIMALS, HALF, apply_threshold, bootstrap_weights, percentile_interval
-from ..evaluation.scores import SplitScores, check_predictions, load_scores
-from ..results import Results, title_of
+from ..evaluation.metrics import HALF, apply_threshold, bootstrap_weights, percentile_interval, round_columns
+from ..evaluation.scores import Scores, SplitScores
+from ..results import Results
 from ..style import KIND_COLOURS, name_models, new_figure, own_axes
 from .study import Figure, Study, Table
 
@@ -25,22 +25,20 @@ SUBGROUPS = {
 }
 
 
-def compute_subgroups(predictions: pd.DataFrame, draws: int) -> pd.DataFrame:
+def compute_subgroups(scores: Scores, draws: int) -> pd.DataFrame:
     """Share predicted right in every subgroup, by every model on validation and test: a frame with COLUMNS.
 
     Values are means over seeds at threshold 0.5, intervals 95 % over patients, all subgroups seeing the same draws.
     "virus - bacteria" and "NORMAL2-IM - IM" are the differences, in the same units (shares of 1).
     """
-    predictions = check_predictions(predictions)
-    rows = []
-    for model in predictions["model"].unique():
-        for split, scores in load_scores(predictions, model).items():
-            if split in SPLITS:
-                rows += [(model, split, *row) for row in split_subgroups(scores, draws)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    shares = ["value", "ci_low", "ci_high"]
-    table[shares] = table[shares].astype(float).round(DECIMALS) + 0.0
-    return table
+    rows = [
+        (model, split, *row)
+        for model, splits in scores.items()
+        for split, of_split in splits.items()
+        if split in SPLITS
+        for row in split_subgroups(of_split, draws)
+    ]
+    return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["value", "ci_low", "ci_high"])
 
 
 def split_subgroups(scores: SplitScores, draws: int) -> list[tuple]:
@@ -69,8 +67,7 @@ def name_members(scores: SplitScores, label: int, patterns: dict[str, str]) -> d
 
 def share_right(scores: SplitScores) -> np.ndarray:
     """(n,) share of the seeds that predict each radiograph right at 0.5."""
-    seeds = [y_prob for seed, y_prob in scores.y_prob.items() if seed != "ensemble"]
-    return np.mean([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in seeds], axis=0)
+    return np.mean([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in scores.seeds], axis=0)
 
 
 def _mean(right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -87,7 +84,9 @@ def describe(results: Results) -> dict:
     """<model>.<split>.<subgroup>, and `final`: estimates."""
     found: dict = {}
     for _, row in results.table("subgroups").iterrows():
-        found.setdefault(row["model"], {}).setdefault(row["split"], {})[row["subgroup"]] = Estimate.of_row(row)
+        found.setdefault(row["model"], {}).setdefault(row["split"], {})[row["subgroup"]] = Estimate.of_row(
+            "accuracy", row
+        )
     return found | {"final": found[results.final_model]}
 
 
@@ -128,7 +127,7 @@ def draw_subgroups(results: Results) -> Drawing:
         join_words([f"{right[name]} of {label}" for name, label, _ in shown if name in right])
         for shown in SHOWN.values()
     )
-    title = f"{title_of(results, final)} finds {found}, and clears {cleared}"
+    title = f"{results.title(final)} finds {found}, and clears {cleared}"
     if not (found and cleared):
         title = "The file names show neither the kind of pneumonia nor the series of the normal children"
     note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. The series is in the file names."
@@ -160,7 +159,7 @@ def plot_subgroups(table: pd.DataFrame, metric: str, models: list[str], ax: Axes
 
 
 STUDY = Study(
-    lambda predictions, final, draws: compute_subgroups(predictions, draws),
+    lambda scores, final, draws: compute_subgroups(scores, draws),
     describe,
     figures={
         "subgroups": Figure(draw_subgroups, "Dots: sensitivity per kind of pneumonia, specificity per normal series")

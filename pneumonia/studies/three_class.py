@@ -178,9 +178,9 @@ def describe(results: Results) -> dict[str, str]:
     """kinds: how often bacterial and viral pneumonia are distinguished, and what three outputs do to the ROC AUC."""
     rows = results.table("three_class").set_index(["split", "model", "metric"])
     test, validation = (
-        Estimate.of_row(rows.loc[(split, THREE, "bacteria or virus")]) for split in ("test", "validation")
+        Estimate.of_row("accuracy", rows.loc[(split, THREE, "bacteria or virus")]) for split in ("test", "validation")
     )
-    three, two = (Estimate.of_row(rows.loc[("test", model, "roc_auc")], "roc_auc") for model in (THREE, TWO))
+    three, two = (Estimate.of_row("roc_auc", rows.loc[("test", model, "roc_auc")]) for model in (THREE, TWO))
     return {
         "kinds": "A small network (96 px) distinguishes bacterial from viral pneumonia correctly in "
         f"{test.full} of the children with pneumonia on test and in {validation.full} on validation, whose labels no "

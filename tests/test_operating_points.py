@@ -1,4 +1,4 @@
-"""Operating points keep what they promise, probabilities follow Bayes, and bands cover what they say."""
+"""Operating points keep what they promise, and bands cover what they say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pneumonia.evaluation.operating_points import (
     compute_operating_points,
     refers,
 )
-from pneumonia.evaluation.probability import predictive_values, rebase
+from pneumonia.evaluation.scores import Scores
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [400, 600])
@@ -33,22 +33,6 @@ def test_operating_points_keep_what_they_promise_and_no_more():
 def test_operating_points_need_both_classes():
     with pytest.raises(PneumoniaError, match="only one class"):
         choose_operating_points([1, 1], [0.2, 0.4])
-
-
-def test_rebasing_is_bayes_rule_and_can_be_undone():
-    assert rebase(0.3, 0.5) == pytest.approx(0.3)
-    there = rebase(0.4, 0.05)  # odds 2/3 times 1/19
-    assert there == pytest.approx((2 / 57) / (1 + 2 / 57))
-    assert rebase(there, 0.5, reference=0.05) == pytest.approx(0.4)
-    with pytest.raises(PneumoniaError, match="between 0 and 1"):
-        rebase(0.3, 1.0)
-
-
-def test_predictive_values_are_counted_by_hand():
-    ppv, npv = predictive_values(0.9, 0.8, 0.1)  # of 1,000: 90 found, 10 missed, 180 alarms, 720 cleared
-    assert ppv == pytest.approx(90 / 270)
-    assert npv == pytest.approx(720 / 730)
-    assert np.isnan(predictive_values(0.0, 1.0, 0.1)[0])
 
 
 @pytest.mark.parametrize("coverage", [0.9, 0.95, 0.99])
@@ -73,7 +57,7 @@ def test_the_table_has_every_point_on_both_splits():
         for split in ("validation", "validation_noise", "test")
         for seed in (0, 1)
     ]
-    table = compute_operating_points(pd.concat(frames), "net", draws=50)
+    table = compute_operating_points(Scores.parse(pd.concat(frames)), "net", draws=50)
     assert list(table.columns) == COLUMNS
     screening = table.query("point == 'screening' and split == 'test' and metric == 'sensitivity'").iloc[0]
     assert screening["value"] >= 0.98

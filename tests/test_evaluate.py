@@ -26,6 +26,7 @@ from pneumonia.evaluation.metrics import (
     roc_auc,
     threshold_metrics,
 )
+from pneumonia.evaluation.scores import STRESS_COPIES, Scores
 from pneumonia.evaluation.significance import holm
 
 TWINS = ["validation_encoding", "validation_framing"]
@@ -71,12 +72,12 @@ def predictions():
 
 @pytest.fixture(scope="module")
 def metrics(predictions):
-    return compute_metrics(predictions, DRAWS)
+    return compute_metrics(Scores.parse(predictions), DRAWS)
 
 
 @pytest.fixture(scope="module")
 def comparisons(predictions):
-    return compare_models(predictions, list(SEEDS), DRAWS)
+    return compare_models(Scores.parse(predictions), list(SEEDS), DRAWS)
 
 
 def value_of(metrics, model, seed, split, metric, column="value"):
@@ -156,7 +157,7 @@ def test_undefined_values_stay_empty(metrics):
 def test_shuffled_rows_and_a_csv_round_trip_give_the_same_bytes(predictions, metrics, comparisons):
     shuffled = predictions.sample(frac=1, random_state=0)
     shuffled = shuffled.sort_values(["model", "split"], key=lambda names: names.map([*SEEDS, *SPLITS].index))
-    again = pd.read_csv(io.StringIO(shuffled.to_csv(index=False)))
+    again = Scores.parse(pd.read_csv(io.StringIO(shuffled.to_csv(index=False))))
     assert compute_metrics(again, DRAWS).to_csv(index=False) == metrics.to_csv(index=False)
     assert compare_models(again, list(SEEDS), DRAWS).to_csv(index=False) == comparisons.to_csv(index=False)
 
@@ -194,13 +195,14 @@ def test_small_p_values_do_not_become_zero():
     rows = split_rows("test", patients=120)
     right = rows.assign(model="right", seed=0, y_prob=rows["label"] * 0.9)
     wrong = rows.assign(model="wrong", seed=0, y_prob=0.9 - rows["label"] * 0.8)
-    comparisons = compare_models(pd.concat([wrong, right]), ["wrong", "right"], DRAWS)
+    comparisons = compare_models(Scores.parse(pd.concat([wrong, right])), ["wrong", "right"], DRAWS)
     assert 0 < comparisons["p_value"].iloc[0] < 1e-20
 
 
 def test_one_model_alone_has_no_comparison(predictions):
-    assert list(compare_models(predictions, ["good"], DRAWS).columns) == COMPARISON_COLUMNS
-    assert len(compare_models(predictions, ["good"], DRAWS)) == 0
+    comparisons = compare_models(Scores.parse(predictions), ["good"], DRAWS)
+    assert list(comparisons.columns) == COMPARISON_COLUMNS
+    assert len(comparisons) == 0
 
 
 def test_final_model_is_the_best_on_validation_and_its_copies(metrics):
@@ -226,12 +228,11 @@ def test_the_test_split_never_changes_the_final_model(predictions, metrics):
     reversed_test = predictions.copy()
     is_best_test = (predictions["split"] == "test") & (predictions["model"] == "best")
     reversed_test.loc[is_best_test, "y_prob"] = 1 - predictions.loc[is_best_test, "y_prob"]
-    altered = compute_metrics(reversed_test, DRAWS)
+    altered = compute_metrics(Scores.parse(reversed_test), DRAWS)
     assert value_of(altered, "best", "mean", "test", "roc_auc") < 0.2  # it would lose, if test were looked at
     assert choose_final_model(altered, candidates) == choose_final_model(metrics, candidates)
-    without = compute_metrics(
-        predictions[predictions["split"] != "test"], DRAWS
-    )  # the rule works before test is scored
+    before_test = Scores.parse(predictions[predictions["split"] != "test"])  # the rule works before test is scored
+    without = compute_metrics(before_test, DRAWS)
     assert choose_final_model(without, candidates) == choose_final_model(metrics, candidates)
     assert (
         altered.loc[altered["metric"] == "threshold", "value"] == metrics.loc[metrics["metric"] == "threshold", "value"]
@@ -292,16 +293,35 @@ def relabel_one_model(frame):
 )
 def test_broken_predictions_are_one_clear_line(predictions, spoil, message):
     with pytest.raises(PneumoniaError, match=message) as error:
-        compute_metrics(spoil(predictions.copy()), DRAWS)
+        compute_metrics(Scores.parse(spoil(predictions.copy())), DRAWS)
     assert "predictions.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_scores_are_those_of_the_frame(predictions):
+    scores = Scores.parse(predictions.sample(frac=1, random_state=1))
+    assert set(scores) == set(SEEDS) and len(scores) == len(SEEDS)
+    assert list(Scores.parse(predictions)["best"]) == SPLITS
+    y_true, y_prob, patients = scores_of(predictions, "good", "test")
+    found = scores.test("good")
+    np.testing.assert_array_equal(found.y_true, y_true)
+    np.testing.assert_array_equal(found.patient_ids, patients)
+    np.testing.assert_array_equal(np.stack(found.seeds, axis=1), y_prob)
+    np.testing.assert_allclose(found.ensemble, y_prob.mean(axis=1))
+    pooled = scores.pooled("good")
+    seen = [scores["good"][split] for split in scores["good"] if split.startswith("validation")]
+    assert len(seen) == 1 + len(TWINS) == 1 + len(scores.stress_copies)
+    np.testing.assert_array_equal(pooled.ensemble, np.concatenate([part.ensemble for part in seen]))
+    copies = scores.ensemble("good", STRESS_COPIES)
+    assert len(copies) == len(TWINS) * len(scores.ensemble("good", "validation"))
+    assert scores.ensemble("majority", STRESS_COPIES).empty and scores.ensemble("unknown", "test").empty
 
 
 def test_models_must_share_the_test_radiographs(predictions):
     first = predictions["path"] == "test/000.jpeg"
     with pytest.raises(PneumoniaError, match="good and best differ in test rows"):
-        compare_models(predictions[~(first & (predictions["model"] == "best"))], ["good", "best"], DRAWS)
+        compare_models(Scores.parse(predictions[~(first & (predictions["model"] == "best"))]), ["good", "best"], DRAWS)
     with pytest.raises(PneumoniaError, match="best has no test rows"):
         best_test = (predictions["model"] == "best") & (predictions["split"] == "test")
-        compare_models(predictions[~best_test], ["good", "best"], DRAWS)
+        compare_models(Scores.parse(predictions[~best_test]), ["good", "best"], DRAWS)
     with pytest.raises(PneumoniaError, match="no rows of model unknown"):
-        compare_models(predictions, ["good", "unknown"], DRAWS)
+        compare_models(Scores.parse(predictions), ["good", "unknown"], DRAWS)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from pneumonia.evaluation.scores import Scores
 from pneumonia.evaluation.significance import (
     binomial_interval,
     binomial_test,
@@ -22,7 +23,7 @@ from pneumonia.studies.published_comparisons import PUBLISHED, compare_published
 
 
 @pytest.fixture(scope="module")
-def predictions() -> pd.DataFrame:
+def scores() -> Scores:
     rng, frames = np.random.default_rng(1), []
     labels = np.repeat([0, 1], [234, 390])
     for model, skill in (("before", 0.6), ("net", 0.9)):
@@ -31,11 +32,11 @@ def predictions() -> pd.DataFrame:
             y_prob = 1 / (1 + np.exp(-(noise + skill * (2 * labels - 1))))
             columns = {"path": np.arange(624).astype(str), "patient_id": np.arange(624) // 2, "label": labels}
             frames.append(pd.DataFrame(columns).assign(split="test", model=model, seed=seed, y_prob=y_prob))
-    return pd.concat(frames, ignore_index=True)
+    return Scores.parse(pd.concat(frames, ignore_index=True))
 
 
-def test_every_stated_figure_has_a_row(predictions):
-    table = compare_published(predictions, "net", draws=50)
+def test_every_stated_figure_has_a_row(scores):
+    table = compare_published(scores, "net", draws=50)
     stated = sum(bool(getattr(p, name)) for p in PUBLISHED for name in ("accuracy", "sensitivity", "specificity"))
     assert len(table) == stated + sum(bool(p.roc_auc) for p in PUBLISHED)
     row = table[(table["metric"] == "accuracy") & table["work"].str.contains("Kermany")].iloc[0]
@@ -83,7 +84,9 @@ def test_the_exact_test_is_that_of_scipy_and_goes_on_between_whole_numbers(k, n,
 def test_intervals_of_rates_are_those_of_scipy(k):
     exact = binomtest(k, 20).proportion_ci(method="exact")
     assert binomial_interval(k, 20) == pytest.approx((exact.low, exact.high))
-    low, high = binomial_interval(k / 2, 10)
+    low, high = binomial_interval([k / 2, k], [10, 20])
+    assert (low[1], high[1]) == pytest.approx((exact.low, exact.high))
+    low, high = low[0], high[0]
     assert low <= exact.low and exact.high <= high  # half as much is known
 
 
@@ -122,10 +125,10 @@ def test_sizes_give_the_power_that_they_promise():
     assert unpaired_size(0.95, 0.96) == pytest.approx(6745, abs=10)  # the textbook value per group
 
 
-def test_power_is_cheapest_when_the_calls_are_paired(predictions):
-    table = compute_power(predictions, "net").set_index("design")["n_radiographs"]
+def test_power_is_cheapest_when_the_calls_are_paired(scores):
+    table = compute_power(scores, "net").set_index("design")["n_radiographs"]
     assert table["unpaired"] > 0 and len(table) == 3
-    effect = compute_power(predictions, "net")["design_effect"]
+    effect = compute_power(scores, "net")["design_effect"]
     assert (effect >= 1).all() and effect.nunique() == 1
 
 
