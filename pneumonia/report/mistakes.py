@@ -116,7 +116,7 @@ def draw_worst_mistakes(results: Results) -> Figure:
     worst = compute_worst_mistakes(outcomes)
     wrong = int(outcomes["outcome"].str.startswith("false").sum())
     missed = int((worst["outcome"] == "false negative").sum())
-    title = f"{wrong} of {len(outcomes)} calls on the official test are wrong"
+    title = f"{wrong} of {len(outcomes)} predictions on the official test are wrong"
     if wrong:
         title += f"; the {len(worst)} most confident: {len(worst) - missed} false alarms, {missed} missed PNEUMONIA"
     config = results.run.model(results.final_model)
