@@ -146,7 +146,7 @@ def draw_augmented_batch(results: Results) -> Figure:
 
 
 def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
-    """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the stress copies."""
+    """Ensemble probability of the final model: a row per radiograph, columns "original" and each stress copy."""
     splits = {"original": "validation"} | {name: f"validation_{name}" for name in ALL_TWINS}
     columns = {
         name: results.scores.ensemble(results.final_model, split).set_index("path")["y_prob"]
