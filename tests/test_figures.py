@@ -329,7 +329,7 @@ def test_an_unknown_figure_is_an_error_that_lists_the_known_ones(results):
 def test_a_final_model_without_mistakes_can_be_drawn(results):
     truth = results.predictions["label"].clip(0.1, 0.9)
     perfect = replace(results, predictions=results.predictions.assign(y_prob=truth))
-    assert title_of_figure(build_figure(perfect, "worst_mistakes")).startswith("0 of 16 calls")
+    assert title_of_figure(build_figure(perfect, "worst_mistakes")).startswith("0 of 16 predictions")
     assert "no false negative" in [text.get_text() for text in visible_texts(build_figure(perfect, "gradcam"))]
 
 
@@ -527,7 +527,7 @@ def test_ablation_names_the_worst_twin_but_never_the_control(results):
     table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
     table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
     row = summarise(table).loc["ablation_none"]
-    assert (row["worst"], row["twins"]) == ("noise", pytest.approx(0.02))
+    assert (row["worst"], row[STRESS_COPIES]) == ("noise", pytest.approx(0.02))
 
 
 def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):

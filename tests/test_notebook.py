@@ -14,18 +14,20 @@ import papermill
 import pytest
 
 from pneumonia.config import ROOT
-from pneumonia.report.facts import build_facts, fill
 from pneumonia.report.gallery import FIGURES, can_be_drawn
 from pneumonia.report.notebook import NOTEBOOK, clean
+from pneumonia.report.pages import Filler
 from pneumonia.results import load_results
 from pneumonia.series import real_run
 
 HOMES_OF_REAL_RUN = (
-    *("results", "images", "models", "README.md", "MODEL_CARD.md", "presentation.pdf"),
+    *("results", "images", "models", "docs", "README.md", "presentation.pdf"),
     "final_notebook.ipynb",
 )
 MACHINE_PATH = re.compile(r"/(?:home|root|work|tmp|Users|mnt)/")
-DEFINITIONS = re.compile(r"CC BY 4\.0|0\.5\b|95 % interval|91 % accuracy|9[89] % of")  # no run could change them
+DEFINITIONS = re.compile(
+    r"CC BY 4\.0|0\.5\b|95 % interval|91 % accuracy|98 % of|coverage of 99 %"
+)  # no run could change them
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,8 @@ def results():
 
 
 def count_lines(cell):
-    return len([line for line in cell.source.splitlines() if line.strip()])
+    code = re.sub(r'""".*?"""', '""', cell.source, flags=re.S)  # without the prose in it
+    return len([line for line in code.splitlines() if line.strip()])
 
 
 def test_cells_are_few_and_short(code_cells):
@@ -69,7 +72,7 @@ def test_one_cell_is_tagged_parameters(code_cells):
 def test_no_result_is_typed_into_prose(notebook):
     for cell in notebook.cells:
         prose = cell.source if cell.cell_type == "markdown" else "".join(re.findall(r'"""(.*?)"""', cell.source, re.S))
-        typed = re.findall(r"\d+\.\d+|\d+ ?%", DEFINITIONS.sub("", re.sub(r"\{[^}]*\}", "", prose)))
+        typed = re.findall(r"\d+\.\d+|\d+ ?%", DEFINITIONS.sub("", re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", prose)))
         assert not typed, f"numbers typed into: {prose[:80]}"
 
 
@@ -79,7 +82,7 @@ def test_every_figure_is_shown_once_between_question_and_finding(code_cells, res
 
 def test_the_first_cells_give_the_answer(notebook):
     sources = [cell.source for cell in notebook.cells]
-    answer = next(index for index, source in enumerate(sources) if "final.test.sensitivity} recall" in source)
+    answer = next(index for index, source in enumerate(sources) if "final.test.sensitivity }} recall" in source)
     assert answer <= 10
 
 
@@ -92,10 +95,10 @@ def test_committed_outputs_come_from_one_fresh_run(code_cells):
 
 
 def test_committed_outputs_are_those_of_the_committed_results(code_cells, results):
-    facts = build_facts(results)
+    filler = Filler(results)
     for cell in code_cells:
         for text in re.findall(r'"""(.*?)"""\)', cell.source, re.S):
-            assert fill(text, facts) == cell.outputs[-1]["data"]["text/markdown"], "run `make run`"
+            assert filler.fill(text) == cell.outputs[-1]["data"]["text/markdown"], "run `make run`"
         pictures = [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
         for stem, picture in zip(list_shown([cell]), pictures, strict=True):
             shown = base64.b64decode(picture)

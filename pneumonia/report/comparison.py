@@ -131,7 +131,7 @@ def plot_confusion(counts: np.ndarray, ax: Axes | None = None) -> Axes:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     ax.grid(visible=False)
-    ax.set_xlabel("called")
+    ax.set_xlabel("predicted")
     return ax
 
 
@@ -140,8 +140,8 @@ def draw_confusion_matrices(results: Results) -> Figure:
     counts = {config.name: compute_counts(results.scores.ensemble(config.name, "test")) for config in configs}
     (tn, fp), (fn, tp) = counts[results.final_model]
     title = (
-        f"On the official test, {results.title(results.final_model)} calls {fp} of {tn + fp} NORMAL radiographs "
-        f"PNEUMONIA and misses {fn} of {tp + fn} with PNEUMONIA"
+        f"On the official test, {results.title(results.final_model)} raises {fp} false alarms among "
+        f"{tn + fp} NORMAL radiographs and misses {fn} of {tp + fn} with PNEUMONIA"
     )
     note = f"Probabilities averaged over seeds, threshold {HALF}. Percent of the row, which is the true class."
     figure = new_figure(title, note, height=4.6)
@@ -157,7 +157,7 @@ def draw_confusion_matrices(results: Results) -> Figure:
 
 
 def compute_split_values(results: Results, metric: str) -> pd.DataFrame:
-    """Percent, mean over seeds: index model, columns validation, twins (mean over the stress copies) and test."""
+    """Percent, mean over seeds: index model, columns validation, stress copies (mean over them) and test."""
     return pd.DataFrame({config.name: _split_values(results, config, metric) for config in results.run.models}).T
 
 
@@ -175,7 +175,7 @@ def _split_values(results: Results, config: ModelConfig, metric: str) -> dict[st
 
 
 def plot_gap(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
-    """One line a model: validation, twins and test as three marks joined by a line, the gap written at its right."""
+    """A line per model: validation, stress copies and test as three joined marks; the gap is written at its right."""
     ax = own_axes(ax)
     for height, (model, row) in enumerate(table.iterrows()):
         shown = row.dropna()
@@ -197,12 +197,10 @@ def draw_generalisation_gap(results: Results) -> Figure:
     tables = {metric: compute_split_values(results, metric) for metric in ("accuracy", "specificity")}
     before, twins, after = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
     title = (
-        f"{results.title(final)} has {percent(before)} accuracy on validation; on its twins accuracy is "
+        f"{results.title(final)} has {percent(before)} accuracy on validation; on its stress copies accuracy is "
         f"{describe_change(before, twins)}, on the official test {describe_change(before, after)}"
     )
-    note = (
-        f"Mean over seeds, threshold {HALF}. Twins: mean over the stress copies. Gap: test minus validation, in points."
-    )
+    note = f"Mean over seeds, threshold {HALF}. Stress copies: mean over all. Gap: test minus validation, in points."
     figure = new_figure(title, note, height=6.2)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (metric, table) in zip(axes, tables.items(), strict=True):

@@ -28,7 +28,7 @@ def compute_class_counts(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_class_counts(counts: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """One bar per split and class, PNEUMONIA parted into its kinds."""
+    """One bar per split and class, PNEUMONIA split into its kinds."""
     ax = own_axes(ax)
     places = [(split, class_name) for split in SPLITS for class_name in CLASS_NAMES]
     heights = [row + row // 2 * 0.5 for row in range(len(places))]  # a gap between splits

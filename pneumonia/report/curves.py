@@ -125,9 +125,11 @@ def draw_roc_pr(results: Results) -> Figure:
         legend.plot([], [], color=colour, label=label, **line)
     legend.axis("off")
     legend.legend(loc="center left", bbox_to_anchor=(-0.1, 0.5), borderaxespad=0, labelspacing=0.9)
-    floor = 100 * frames[results.final_model]["label"].mean()  # the precision of calling everybody ill
+    floor = 100 * frames[results.final_model]["label"].mean()  # the precision of predicting PNEUMONIA for everybody
     left.set(title="ROC", xlabel="1 - specificity (% of NORMAL)", ylabel="sensitivity (% of PNEUMONIA)")
-    right.set(title="precision and recall", xlabel="recall (% of PNEUMONIA)", ylabel="precision = PPV (% of calls)")
+    right.set(
+        title="precision and recall", xlabel="recall (% of PNEUMONIA)", ylabel="precision = PPV (% of predictions)"
+    )
     left.set(xlim=(-2, 102), ylim=(-2, 102))
     right.set(xlim=(-2, 102), ylim=(floor - 4, 101.5))
     return figure

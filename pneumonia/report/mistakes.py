@@ -9,11 +9,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ..data.catalog import select_used
+from ..evaluation.estimate import percent
 from ..evaluation.metrics import HALF, apply_threshold
 from ..results import Results
 from ..style import new_figure, own_axes
 from .radiographs import attribute, hide_frame, pick_patients, plot_radiograph, read_pictures
-from .wording import percent
 
 EVIDENCE_COLOUR = "#D55E00"
 PER_OUTCOME = 3
@@ -116,7 +116,7 @@ def draw_worst_mistakes(results: Results) -> Figure:
     worst = compute_worst_mistakes(outcomes)
     wrong = int(outcomes["outcome"].str.startswith("false").sum())
     missed = int((worst["outcome"] == "false negative").sum())
-    title = f"{wrong} of {len(outcomes)} calls on the official test are wrong"
+    title = f"{wrong} of {len(outcomes)} predictions on the official test are wrong"
     if wrong:
         title += f"; the {len(worst)} most confident: {len(worst) - missed} false alarms, {missed} missed PNEUMONIA"
     config = results.run.model(results.final_model)

@@ -13,7 +13,7 @@ from ..records import save_atomically
 NOTEBOOK = ROOT / "final_notebook.ipynb"
 SIMULATED_NOTE = (
     "# SIMULATED\n\nThis copy was run on simulated radiographs, because no real ones were at hand. "
-    "What it says of children and hospitals is meant for the real ones; none of its numbers is about children."
+    "Its words are written for the real ones; none of its numbers is about children."
 )
 
 

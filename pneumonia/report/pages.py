@@ -1,117 +1,140 @@
-"""README blocks, model card and slides: text with placeholders + facts and tables from the result files."""
+"""Pages and slides: Jinja2 templates, filled from the result files.
+
+templates/README.md becomes README.md, every other page there docs/<name>, and slides/presentation.typ presentation.pdf.
+What a template may say is in numbers.py.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
+import traceback
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import jinja2
 import typst
 
 from ..config import ROOT, PneumoniaError
 from ..records import save_atomically
 from ..results import Results
-from .facts import build_facts, fill
+from ..studies.study import STUDIES, Table
 from .gallery import can_be_drawn, draw_figure
-from .tables import build_tables, build_typst_tables, escape_typst
+from .numbers import Names, build_names
+from .tables import TABLES, escape_typst, render_markdown, render_typst
 
-BLOCK_TEXTS = ROOT / "slides" / "readme_blocks.md"
-MODEL_CARD = ROOT / "slides" / "model_card.md"
+TEMPLATES = Path(__file__).parent / "templates"
 SLIDES = ROOT / "slides" / "presentation.typ"
-BLOCK = re.compile(r"<!-- generated:(\w+) -->\n(.*?)<!-- /generated:\1 -->", re.DOTALL)
-MARKER = re.compile(r"<!-- /?generated:\w+ -->")
 PICTURE = re.compile(r'picture\("(\w+)"')
+FIRST_LINE = "<!-- Written by `make report`. Change the words in {template}; the numbers come from results/. -->\n"
 
 
 def write_reports(results: Results) -> None:
-    """Bring README.md, MODEL_CARD.md and presentation.pdf up to date; a simulated run writes its own three."""
-    update_readme(results)
-    write_model_card(results)
-    build_slides(results)
+    """Write README.md, docs/ and presentation.pdf in the home of the run: a simulated run has its own."""
+    write_pages(results)
+    write_slides(results)
 
 
-# --- README ------------------------------------------------------------------------------------------------------
+# --- templates ---------------------------------------------------------------------------------------------------
 
 
-def update_readme(results: Results) -> Path:
-    """Put the generated blocks into README.md of the run's home, and change nothing else in it.
-
-    A simulated run leaves README.md alone and writes the blocks, marked SIMULATED, to a README.md in its own home.
-    Raises: PneumoniaError when a marker is missing, unknown, repeated or not closed.
-    """
-    path, blocks = results.run.home / "README.md", build_blocks(results)
-    if results.run.is_simulated:
-        parts = [f"# {build_facts(results)['run.marker']}", *(f"## {name}\n\n{text}" for name, text in blocks.items())]
-        text = "\n\n".join(parts) + "\n"
-    else:
-        found = find_blocks(path, blocks)
-        text = BLOCK.sub(lambda match: wrap_block(match[1], blocks[match[1]]), found)
-    save_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8", newline="\n"))
-    return path
+class Markup(str):
+    """Text for Typst that is not to be escaped."""
 
 
-def check_readme(results: Results) -> list[str]:
-    """Names of the blocks of README.md that differ from what the result files say."""
-    path, blocks = results.run.home / "README.md", build_blocks(results)
-    text = find_blocks(path, blocks)
-    return [match[1] for match in BLOCK.finditer(text) if match[0] != wrap_block(match[1], blocks[match[1]])]
+class Unknown(jinja2.StrictUndefined):
+    """A name that is not there: an error that suggests those like it."""
+
+    top_level: tuple[str, ...] = ()
+
+    def __init__(self, hint=None, obj=jinja2.runtime.missing, name=None, exc=jinja2.UndefinedError):
+        known = self.top_level
+        if obj is not jinja2.runtime.missing:
+            known = list(obj) if hasattr(obj, "keys") else [name for name in dir(obj) if not name.startswith("_")]
+        near = ", ".join(get_close_matches(str(name), known, n=3, cutoff=0.5)) or "none is similar"
+        super().__init__(hint or f"no name '{name}' here; nearest: {near}", obj, name, exc)
 
 
-def build_blocks(results: Results) -> dict[str, str]:
-    """Name -> Markdown of every block in slides/readme_blocks.md, filled."""
-    facts = build_facts(results)
-    texts = BLOCK_TEXTS.read_text(encoding="utf-8").split("\n## ")[1:]
-    named = (text.partition("\n") for text in texts)
-    facts |= build_tables(results, facts)
-    return {name.strip(): fill(text.strip(), facts) for name, _, text in named}
+class Filler:
+    """Fills templates for one run, in Markdown or for Typst. Names are looked up when a template asks for them."""
 
+    def __init__(self, results: Results, typeset: bool = False):
+        def render(table: Table) -> str:
+            return Markup(render_typst(table)) if typeset else render_markdown(table)
 
-def wrap_block(name: str, text: str) -> str:
-    return f"<!-- generated:{name} -->\n{text}\n<!-- /generated:{name} -->"
+        def render_study(name: str) -> dict[str, str] | Names:
+            if name in TABLES:
+                return render(TABLES[name](results))
+            return {key: render(table) for key, table in STUDIES[name].tabulate(results).items()}
 
-
-def find_blocks(path: Path, blocks: dict[str, str]) -> str:
-    """The text of a README that has each of `blocks` exactly once.
-
-    Raises: PneumoniaError naming the file and the marker.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PneumoniaError(f"{path}: missing; restore it with `git checkout README.md`") from error
-    names = [match[1] for match in BLOCK.finditer(text)]
-    for name in dict.fromkeys([*blocks, *names]):
-        if name not in blocks:
-            raise PneumoniaError(
-                f"{path}: block '{name}' has no text in {BLOCK_TEXTS.name}; remove its markers or add it"
-            )
-        if names.count(name) != 1:
-            what = "is there twice" if name in names else "is missing or not closed"
-            raise PneumoniaError(
-                f"{path}: <!-- generated:{name} --> {what}; have it once, with <!-- /generated:{name} -->"
-            )
-    if len(MARKER.findall(text)) != 2 * len(names):
-        raise PneumoniaError(
-            f"{path}: a marker <!-- generated:... --> stands alone; pair it with <!-- /generated:... -->"
+        names = build_names(results) | {"table": Names((*TABLES, *STUDIES), render_study)}
+        self.environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader([TEMPLATES, SLIDES.parent]),
+            undefined=type("Unknown", (Unknown,), {"top_level": tuple(names)}),
+            finalize=_escape if typeset else None,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
         )
-    return text
+        self.environment.globals |= names
+
+    def fill(self, text: str) -> str:
+        """`text` with every {{ name }} replaced. PneumoniaError naming a name that is not there, and the line."""
+        return self._render("the text", lambda: self.environment.from_string(text))
+
+    def fill_file(self, name: str) -> str:
+        """A template by the name of its file. PneumoniaError naming file and line of what cannot be filled."""
+        return self._render(name, lambda: self.environment.get_template(name))
+
+    def _render(self, name: str, load) -> str:
+        try:
+            return load().render()
+        except jinja2.TemplateSyntaxError as error:
+            raise PneumoniaError(f"{name}, line {error.lineno}: {error.message}") from error
+        except (jinja2.UndefinedError, PneumoniaError) as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _is_template(frame, name)]
+            raise PneumoniaError(f"{name}, line {lines[-1] if lines else '?'}: {error}") from error
 
 
-def write_model_card(results: Results) -> Path:
-    """Fill slides/model_card.md into MODEL_CARD.md in the run's home; a simulated one says so at its top."""
-    path, facts = results.run.home / "MODEL_CARD.md", build_facts(results)
-    text = fill(MODEL_CARD.read_text(encoding="utf-8"), facts | build_tables(results, facts))
-    mark = f"# {facts['run.marker']}\n\n" if results.run.is_simulated else ""
-    save_atomically(path, lambda partial: partial.write_text(mark + text, encoding="utf-8", newline="\n"))
-    return path
+def _is_template(frame: traceback.FrameSummary, name: str) -> bool:
+    return frame.filename == "<template>" or Path(frame.filename).name == name
+
+
+def _escape(value: object) -> str:
+    return value if isinstance(value, Markup) else escape_typst(str(value))
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def build_pages(results: Results) -> dict[str, str]:
+    """Path from the home of the run -> text, of README.md and all of docs/; simulated ones say so at their top."""
+    filler, pages = Filler(results), {}
+    mark = f"\n# {filler.environment.globals['run']['marker']}\n\n" if results.run.is_simulated else ""
+    for template in sorted(TEMPLATES.glob("*.md")):
+        path = template.name if template.name == "README.md" else f"docs/{template.name}"
+        first = FIRST_LINE.format(template=template.relative_to(ROOT).as_posix())
+        pages[path] = first + mark + filler.fill_file(template.name)
+    return pages
+
+
+def write_pages(results: Results) -> list[Path]:
+    """Write every page into the home of the run. Returns: their paths."""
+    paths = []
+    for name, text in build_pages(results).items():
+        path = results.run.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_atomically(path, lambda partial, text=text: partial.write_text(text, encoding="utf-8", newline="\n"))
+        paths.append(path)
+    return paths
 
 
 # --- slides ------------------------------------------------------------------------------------------------------
 
 
-def build_slides(results: Results) -> Path:
-    """Write presentation.pdf in the run's home; raises as `typeset_slides`."""
+def write_slides(results: Results) -> Path:
+    """Write presentation.pdf in the home of the run; raises as `typeset_slides`."""
     path = results.run.home / "presentation.pdf"
     pdf = typeset_slides(results)
     save_atomically(path, lambda partial: partial.write_bytes(pdf))
@@ -119,15 +142,14 @@ def build_slides(results: Results) -> Path:
 
 
 def typeset_slides(results: Results, format: str = "pdf", ppi: float | None = None) -> bytes | list[bytes]:
-    """slides/presentation.typ with the facts and images/ of the run: a PDF, or ("png") one picture per slide.
+    """slides/presentation.typ with the numbers and images/ of the run: a PDF, or ("png") one picture per slide.
 
     The same results and images give the same bytes: no date, and only the fonts that come with typst.
-    Raises: PneumoniaError naming a missing image, an unknown fact, or what typst refused.
+    Raises: PneumoniaError naming a missing image, an unknown name, or what typst refused.
     """
-    template, facts = SLIDES.read_text(encoding="utf-8"), build_facts(results)
-    filled = fill(template, {k: escape_typst(text) for k, text in facts.items()} | build_typst_tables(results, facts))
+    filled = Filler(results, typeset=True).fill_file(SLIDES.name)
     with TemporaryDirectory() as folder:
-        copy_images(results, sorted(set(PICTURE.findall(template))), Path(folder))
+        copy_images(results, sorted(set(PICTURE.findall(filled))), Path(folder))
         source = Path(folder) / SLIDES.name
         source.write_text(filled, encoding="utf-8")
         try:

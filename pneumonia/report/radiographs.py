@@ -1,4 +1,4 @@
-"""Figures that show radiographs as they are, on average, augmented and as twins."""
+"""Figures that show radiographs as they are, on average, augmented and as stress copies."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def draw_augmented_batch(results: Results) -> Figure:
 
 
 def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
-    """Ensemble probability of the final model: a row per radiograph, columns "original" and the names of the twins."""
+    """Ensemble probability of the final model: a row per radiograph, columns "original" and each stress copy."""
     splits = {"original": "validation"} | {name: f"validation_{name}" for name in STRESS_COPIES}
     columns = {
         name: results.scores.ensemble(results.final_model, split).set_index("path")["y_prob"]
@@ -155,7 +155,7 @@ def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataF
 
 
 def draw_twins(results: Results) -> Figure:
-    """A NORMAL and a PNEUMONIA validation radiograph, each beside its twins and what the final model says."""
+    """A NORMAL and a PNEUMONIA validation radiograph, each beside its stress copies and what the final model says."""
     used = select_used(results.catalog)
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
@@ -169,10 +169,10 @@ def draw_twins(results: Results) -> Figure:
     )
     title = (
         f"{config.title}: ROC AUC {before:.4f} on validation, "
-        f"{after:.4f} on its hardest twins ({worst_twin(results).removeprefix('validation_')})"
+        f"{after:.4f} on its hardest stress copies ({worst_twin(results).removeprefix('validation_')})"
     )
     note = (
-        "Twins: changes that a radiologist would not care about, drawn once per radiograph. "
+        "Stress copies: changes that a radiologist would not care about, drawn once per radiograph. "
         f"p: probability of PNEUMONIA, mean over seeds. {attribute(results.run)}"
     )
     figure = new_figure(title, note, height=5.9)

@@ -10,9 +10,8 @@ from IPython.display import HTML, Image, Markdown, display
 from ..config import OFFICIAL_SPLITS, Run
 from ..data.catalog import count_shared_bare_numbers, summarise
 from ..results import Results, load_results
-from .facts import build_facts, fill
 from .gallery import FIGURES, can_be_drawn, draw_figure
-from .tables import build_tables
+from .pages import Filler, write_reports
 
 
 class Story:
@@ -23,12 +22,12 @@ class Story:
         self.run = results.run
 
     @cached_property
-    def facts(self) -> dict[str, str]:
-        return build_facts(self.results)
+    def filler(self) -> Filler:
+        return Filler(self.results)
 
     def say(self, text: str) -> Markdown:
-        """Prose with {key} placeholders filled from the result files. PneumoniaError for a key that is not there."""
-        return Markdown(self._marked(fill(text, self.facts)))
+        """Prose with {{ names }} filled from the result files. PneumoniaError for a name that is not there."""
+        return Markdown(self._marked(self.filler.fill(text)))
 
     def figure(self, stem: str, finding: str = "") -> Image | Markdown:
         """Draw images/<stem>.png and show it, below it the `finding`: prose as in `say`, if it was measured."""
@@ -36,7 +35,7 @@ class Story:
         return self._with_finding(image, finding if can_be_drawn(self.results, stem) else "")
 
     def table(self, frame: pd.DataFrame, index: bool = True) -> HTML:
-        """A small table, whole numbers with their thousands parted; the tables of a simulated run say so."""
+        """A small table, whole numbers with commas between thousands; the tables of a simulated run say so."""
         whole = frame.select_dtypes("integer")
         frame = frame.astype({name: object for name in whole}).assign(**whole.map("{:,}".format))
         frame = frame.rename(index={"train_fit": "train"}).rename_axis(index=None, columns=None)
@@ -59,12 +58,8 @@ class Story:
         return self.table(pd.DataFrame({"numbers in both train and test": shared}))
 
     def report_table(self, name: str, finding: str = "") -> Markdown:
-        """A table that README has too (tables.TABLES), and below it the `finding`, prose as in `say`."""
-        return self._with_finding(Markdown(self._marked(self._tables[f"table.{name}"])), finding)
-
-    @cached_property
-    def _tables(self) -> dict[str, str]:
-        return build_tables(self.results, self.facts)
+        """A table by its name in templates without "table." ("results", "subgroups.subgroups"), and the `finding`."""
+        return self._with_finding(self.say(f"{{{{ table.{name} }}}}"), finding)
 
     def _with_finding(self, shown: Image | Markdown, finding: str) -> Image | Markdown:
         if not finding:
@@ -73,7 +68,7 @@ class Story:
         return self.say(finding)
 
     def validation_scores(self) -> HTML:
-        """What the final model is chosen by: ROC AUC of every network on validation and each twin, and the lowest."""
+        """What the final model is chosen by: ROC AUC of every network on validation and each stress copy."""
         means = self.results.metrics.query("metric == 'roc_auc' and seed == 'mean'")
         rows = means[means["split"].str.startswith("validation")]
         table = rows.pivot(index="model", columns="split", values="value")
@@ -85,6 +80,10 @@ class Story:
     def looks(self) -> HTML:
         """Every time that anything was scored on the official test split."""
         return self.table(self.results.test_looks, index=False)
+
+    def write_reports(self) -> None:
+        """Bring README.md, docs/ and presentation.pdf up to date; a simulated run has its own."""
+        write_reports(self.results)
 
     def _marked(self, text: str) -> str:
         return f"**SIMULATED**\n\n{text}" if self.run.is_simulated else text

@@ -1,101 +1,91 @@
-"""The tables of README, notebook and slides, made of facts: once as Markdown, once for Typst."""
+"""The tables about the series as a whole, for pages, notebook and slides; a study brings its own (`Study.tables`)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from ..config import CLASS_NAMES
+from ..evaluation.estimate import Change, format_p
+from ..evaluation.significance import SIGNIFICANCE
 from ..results import Results
-from ..studies.study import STUDIES
-from .consequences import with_interval
-from .wording import Facts, Table
+from ..studies.study import Table
+from .numbers import count_catalog, describe_model
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
+METRICS = {
+    "accuracy": "accuracy",
+    "sensitivity": "recall (sensitivity)",
+    "specificity": "specificity",
+    "roc_auc": "ROC AUC",
+}
 
 
-def build_tables(results: Results, facts: Facts) -> Facts:
-    """table.<name> -> Markdown, for every entry of TABLES; all columns but the first are set right."""
-    return {f"table.{name}": render_markdown(*table) for name, table in _all_tables(results, facts)}
-
-
-def build_typst_tables(results: Results, facts: Facts) -> Facts:
-    """table.<name> -> the arguments of Typst's `table`, for every entry of TABLES."""
-    return {f"table.{name}": render_typst(*table) for name, table in _all_tables(results, facts)}
-
-
-def _all_tables(results: Results, facts: Facts) -> Iterator[tuple[str, Table]]:
-    for name, tabulate in TABLES.items():
-        yield name, tabulate(results, facts)
-    for question in STUDIES.values():
-        yield from question.tabulate(results).items()
-
-
-def render_markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def render_typst(head: list[str], rows: list[list[str]]) -> str:
-    lines = [", ".join(typeset_cell(cell) for cell in line) for line in (head, *rows)]
-    return f"columns: {len(head)}, table.header({lines[0]}), " + ", ".join(lines[1:])
-
-
-def typeset_cell(text: str) -> str:
-    bold = "*" if text.startswith("**") else ""
-    return f"[{bold}{escape_typst(text.strip('*'))}{bold}]"
-
-
-def escape_typst(text: str) -> str:
-    """Plain text as Typst markup that shows just that text."""
-    return re.sub(r"([\\#*_@$<>`\[\]~/+=\"'-])", r"\\\1", text)
-
-
-def titles(results: Results) -> list[tuple[str, str]]:
-    """(name, title) of every model; the final one in bold."""
-    final = results.final_model
-    return [(c.name, f"**{c.title}**" if c.name == final else c.title) for c in results.run.models]
-
-
-def tabulate_counts(results: Results, facts: Facts) -> Table:
+def tabulate_counts(results: Results) -> Table:
+    """Radiographs and patients per split."""
+    head = ["", CLASS_NAMES[0], "bacterial", "viral", CLASS_NAMES[1], "radiographs", "patients", "PNEUMONIA, %"]
     keys = ("normal", "bacteria", "virus", "pneumonia", "n", "patients", "prevalence")
-    head = ["", CLASS_NAMES[0], "bacterial", "viral", CLASS_NAMES[1], "radiographs", "patients", "share ill"]
-    return head, [[n, *(facts[f"catalog.{s}.{k}"] for k in keys)] for s, n in SPLIT_NAMES.items()]
+    counts = count_catalog(results)
+    rows = [[title, *(counts[split][key].removesuffix(" %") for key in keys)] for split, title in SPLIT_NAMES.items()]
+    return Table(head, rows)
 
 
-def tabulate_training(results: Results, facts: Facts) -> Table:
-    keys = ("image_size", "augmentations", "parameters", "epochs", "cpu_minutes", "images_per_second")
+def tabulate_training(results: Results) -> Table:
+    """How each model was trained, and what one training took."""
     head = ["model", "image", "augmentations", "parameters", "epochs", "CPU minutes", "images/s"]
-    return head, [[t, *(facts[f"training.{n}.{k}"] for k in keys)] for n, t in titles(results)]
-
-
-def tabulate_results(results: Results, facts: Facts) -> Table:
-    metrics = ("accuracy", "sensitivity", "specificity", "roc_auc")
-    rows = [[t, *(with_interval(facts, f"{n}.test.{m}") for m in metrics)] for n, t in titles(results)]
-    ensemble = [with_interval(facts, f"final.test.{m}.ensemble") for m in metrics]
-    rows.append([f"{facts['final.title']}, ensemble of {facts['training.final.seeds']}", *ensemble])
-    return ["model", "accuracy", "recall (sensitivity)", "specificity", "ROC AUC"], rows
-
-
-def tabulate_comparisons(results: Results, facts: Facts) -> Table:
+    keys = ("image_size", "augmentations", "parameters", "epochs", "cpu_minutes", "images_per_second")
     rows = []
-    for name, title in titles(results)[1:]:
-        for metric, label in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC")):
-            key = f"step.{name}.{metric}"
-            difference = f"{facts[f'{key}.signed']} ({facts[f'{key}.interval'].removesuffix(' points')})"
-            verdict = f"{facts[f'{key}.verdict']} {facts[f'step.{name}.against']}"
-            rows.append([title, label, difference, facts[f"{key}.p_holm"], verdict])
-    return ["model", "in", "difference", "after Holm", "is"], rows
+    for config in results.run.models:
+        model = describe_model(results, config)
+        rows.append([title(results, config.name), *(str(model[key]) for key in keys)])
+    return Table(head, rows)
 
 
-def tabulate_gap(results: Results, facts: Facts) -> Table:
+def tabulate_results(results: Results) -> Table:
+    """The core metrics of every model on test, with intervals; last the ensemble of the final model."""
+
+    def measure(name: str, seed: str = "mean") -> list[str]:
+        return [results.estimate(name, "test", metric, seed).full for metric in METRICS]
+
+    rows = [[title(results, config.name), *measure(config.name)] for config in results.run.models]
+    final = results.run.model(results.final_model)
+    ensemble = f"{final.title}, ensemble of {len(results.run.seeds_of(final))}"
+    return Table(["model", *METRICS.values()], [*rows, [ensemble, *measure(final.name, "ensemble")]])
+
+
+def tabulate_comparisons(results: Results) -> Table:
+    """Each model against the one before it, as comparisons.csv has it."""
     rows = []
-    for name, title in titles(results):
-        row = [title]
-        for metric in ("accuracy", "sensitivity", "specificity", "roc_auc"):
-            row.append(f"{facts[f'{name}.validation.{metric}']} → {facts[f'{name}.test.{metric}']}")
-        rows.append([*row, facts[f"gap.{name}.accuracy.signed"]])
-    return ["validation → test", "accuracy", "recall", "specificity", "ROC AUC", "accuracy, difference"], rows
+    for row in results.comparisons.itertuples():
+        metric = "accuracy" if row.test == "mcnemar" else "roc_auc"
+        change = Change.of(metric, row.difference, row.ci_low, row.ci_high)
+        verdict = "not distinguishable from"
+        if row.p_holm < SIGNIFICANCE:
+            verdict = "better than" if row.difference > 0 else "worse than"
+        difference = f"{change.signed} ({change.interval.removesuffix(' points')})"
+        against = results.run.model(row.model_a).title
+        rows.append(
+            [title(results, row.model_b), METRICS[metric], difference, format_p(row.p_holm), f"{verdict} {against}"]
+        )
+    return Table(["model", "in", "difference", "after Holm", "is"], rows)
+
+
+def tabulate_gap(results: Results) -> Table:
+    """The core metrics of every model, on validation and on test."""
+    rows = []
+    for config in results.run.models:
+        pairs = [
+            [results.estimate(config.name, split, metric) for split in ("validation", "test")] for metric in METRICS
+        ]
+        change = pairs[0][1] - pairs[0][0]
+        arrows = [f"{validation} → {test}" for validation, test in pairs]
+        rows.append([title(results, config.name), *arrows, change.signed])
+    return Table(["validation → test", *METRICS.values(), "accuracy, difference"], rows)
+
+
+def tabulate_looks(results: Results) -> Table:
+    """Every time that anything was scored on the official test split."""
+    looks = results.test_looks.fillna("")
+    return Table(["when", "why", "models"], [[row.when, row.why, row.models] for row in looks.itertuples()])
 
 
 TABLES = {
@@ -104,4 +94,41 @@ TABLES = {
     "results": tabulate_results,
     "comparisons": tabulate_comparisons,
     "gap": tabulate_gap,
+    "looks": tabulate_looks,
 }
+
+
+def title(results: Results, name: str) -> str:
+    """What readers call a model; the final one in bold."""
+    text = results.run.model(name).title
+    return f"**{text}**" if name == results.final_model else text
+
+
+# --- how a table is written --------------------------------------------------------------------------------------
+
+
+def render_markdown(table: Table) -> str:
+    """All columns but the first are set right."""
+    lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
+    return "\n".join(f"| {' | '.join(map(shorten, line))} |" for line in lines)
+
+
+def render_typst(table: Table) -> str:
+    """The arguments of Typst's `table`."""
+    head, *rows = [", ".join(typeset_cell(shorten(cell)) for cell in line) for line in (table.head, *table.rows)]
+    return f"columns: {len(table.head)}, table.header({head}), " + ", ".join(rows)
+
+
+def shorten(cell: str) -> str:
+    """ "93.1 % (91.0 to 95.0)": no second percent sign, as a cell is narrow."""
+    return cell.replace(" %)", ")") if "% (" in cell else cell
+
+
+def typeset_cell(text: str) -> str:
+    bold = "*" if text.startswith("**") else ""
+    return f"[{bold}{escape_typst(text.strip('*'))}{bold}]"
+
+
+def escape_typst(text: str) -> str:
+    """Plain text as Typst markup that shows just that text, without a line break before a percent sign."""
+    return re.sub(r"([\\#*_@$<>`\[\]~/+=\"'-])", r"\\\1", text).replace(" %", "~%")

@@ -1,0 +1,324 @@
+"""Names, pages and slides: every template is filled from the result files; what is committed is what they give."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import nbformat
+import numpy as np
+import pytest
+from invented import make_results, with_row
+from PIL import Image
+
+from pneumonia.config import ROOT, PneumoniaError
+from pneumonia.evaluation.estimate import Estimate
+from pneumonia.report import pages
+from pneumonia.report.gallery import FIGURES
+from pneumonia.report.numbers import METRICS, Names, build_names
+from pneumonia.report.pages import PICTURE, SLIDES, TEMPLATES, Filler, build_pages, typeset_slides, write_reports
+from pneumonia.report.tables import TABLES, escape_typst, render_markdown, render_typst
+from pneumonia.results import Results, load_results
+from pneumonia.series import real_run
+from pneumonia.studies.study import Table
+
+ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ
+PPI = 36  # enough to see that mark
+SECTIONS = ["Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"]
+SECTIONS += ["Visualizations", "Conclusions", "Next Steps", "Repository structure"]
+DEFINITIONS = re.compile(  # what no run could change
+    r"95 % interval|98 % of|coverage of 99 %|\"99 %\": of either class at most 1 %|threshold (?:of )?0\.5\b|is 0\.5\b"
+    r"|Python 3\.11, 3\.12 or 3\.13|CC BY 4\.0|doi\S+|`[^`]*`|\]\([^)]*\)"
+)
+
+
+@pytest.fixture(scope="module")
+def committed() -> Results:
+    return load_results(real_run(None))
+
+
+@pytest.fixture(scope="module")
+def filler(committed) -> Filler:
+    return Filler(committed)
+
+
+def with_images(results: Results) -> Results:
+    """A gray picture for every figure."""
+    results.run.images_dir.mkdir()
+    for stem in FIGURES:
+        Image.new("L", (300, 160), 190).save(results.run.images_dir / f"{stem}.png")
+    return results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Results:
+    return with_images(make_results(tmp_path_factory.mktemp("real")))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> Results:
+    return with_images(make_results(tmp_path_factory.mktemp("simulated"), simulated=True))
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def names(results) -> dict[str, object]:
+    return build_names(results)
+
+
+def test_a_value_is_made_when_it_is_asked_for():
+    asked = []
+    names = Names(("a", "b"), lambda name: asked.append(name) or name.upper())
+    assert list(names) == ["a", "b"] and asked == []
+    assert names["b"] == "B" and asked == ["b"]
+    with pytest.raises(KeyError):
+        names["c"]
+
+
+def test_every_row_of_metrics_has_its_name(results, names):
+    for row in results.metrics[results.metrics["metric"].isin(METRICS)].itertuples():
+        seed = {"mean": names[row.model], "ensemble": names[row.model]["ensemble"], "sd": names[row.model]["sd"]}
+        if row.seed in seed:
+            found = seed[row.seed][row.split][row.metric]
+            expected = Estimate.of(row.metric, row.value, row.ci_low, row.ci_high)
+            assert float(found) == pytest.approx(row.value, nan_ok=True)
+            assert row.seed == "sd" or found.full == expected.full
+    assert set(results.metrics["metric"].str.removesuffix("@chosen")) == set(METRICS)
+
+
+def test_final_is_the_final_model_and_a_baseline_is_its_own_ensemble(results, names):
+    assert names["final"] is names[results.final_model]
+    majority = names["majority"]
+    assert majority["ensemble"]["test"]["accuracy"] == majority["test"]["accuracy"]
+    assert str(majority["sd"]["test"]["accuracy"]) == "–"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.92, 0.95, "lies above"), (0.9, 0.92, "includes"), (0.91, 0.95, "includes"), (0.8, 0.9, "lies below")],
+)
+def test_claim_is_held_against_the_interval(results, low, high, words):
+    changed = with_row(results, results.final_model, "test", "accuracy", ci_low=low, ci_high=high)
+    assert build_names(changed)["claimed"] == {"accuracy": "91 %", "interval": words}
+
+
+def test_the_best_and_those_behind_the_baselines_are_named(results):
+    other = "basic_cnn" if results.final_model != "basic_cnn" else "deep_cnn"
+    changed = with_row(results, other, "test", "roc_auc", value=1.0001)
+    changed = with_row(changed, "majority", "test", "accuracy", value=0.9999)
+    changed = with_row(changed, other, "test", "accuracy", value=1.0)
+    names = build_names(changed)
+    assert (names["best"]["roc_auc"]["name"], names["best_baseline"]["name"]) == (other, "majority")
+    behind, own, best = names["networks"]["behind_baseline"], *(f"*{names[n]['title']}*" for n in ("final", other))
+    assert own in behind and best not in behind
+
+
+def test_hardest_stress_copy_is_named(results):
+    changed = with_row(results, results.final_model, "validation_framing", "roc_auc", value=0.123)
+    hardest = build_names(changed)["final"]["hardest"]["roc_auc"]
+    assert (hardest["on"], str(hardest["value"])) == ("framing", "0.123")
+
+
+def test_catalog_is_counted(names):
+    catalog = names["catalog"]
+    expected = {"n": "183", "duplicates": 2, "unreadable": 1, "delivered_validation": 6, "metadata": "bytes"}
+    assert {key: catalog[key] for key in expected} == expected
+    assert catalog["form"] == "224-px copies of the official files"
+    assert catalog["test"] | {"share": 0} == {
+        **{"n": "36", "patients": "36", "normal": "12", "pneumonia": "24", "bacteria": "12", "virus": "12"},
+        **{"prevalence": "66.7 %", "share": 0, "duplicates": 0},
+    }
+    assert catalog["patients_apart"] == "No child is in two splits."
+
+
+def test_catalog_of_original_files_without_val(results):
+    catalog = results.catalog[~results.catalog["path"].str.startswith("val/")].reset_index(drop=True)
+    catalog.loc[0, ["width", "mode"]] = 1200, "RGB"
+    catalog["patient_id"] = catalog["path"]  # as of an archive that names no patients
+    found = build_names(replace(results, catalog=catalog))["catalog"]
+    assert found["form"] == "the official files as published (sides of 224 to 1,200 pixels)"
+    assert (found["metadata"], found["delivered_validation"]) == ("width, mode and bytes", 0)
+    assert "a child may be in two splits" in found["patients_apart"]
+
+
+def test_training_and_looks_are_added_up(names, results):
+    training = {name: names["training"][name] for name in ("cpu_minutes", "wall_minutes", "networks")}
+    assert training == {"cpu_minutes": "422", "wall_minutes": "230", "networks": 20}  # 23 of 1100 and 600 s
+    assert (names["basic_cnn"]["parameters"], names["basic_cnn"]["seeds"]) == ("257,153", 3)
+    assert names["looks"] == {"n": 2, "times": "2 times", "before": 1, "since": 1}
+    once = build_names(replace(results, test_looks=results.test_looks.tail(1)))
+    assert once["looks"]["times"] == "once"
+
+
+def test_a_study_that_was_not_measured_says_how(results):
+    filler = Filler(replace(results, measured={}))
+    missing = "Not measured in this run (`python -m pneumonia robustness`)."
+    assert filler.fill("{{ study.robustness.worst }}") == missing
+    assert filler.fill('{% if "robustness" in measured %}yes{% else %}no{% endif %}') == "no"
+    assert filler.fill("{{ study.ablation.none.test.accuracy }}").startswith("Not measured")
+    found = Filler(results).fill("{{ study.operating_points.screening.test.sensitivity.interval }}")
+    assert found.endswith(" %") and " to " in found
+
+
+# --- what is committed -------------------------------------------------------------------------------------------
+
+
+def test_committed_pages_are_what_the_templates_give(committed):
+    for path, text in build_pages(committed).items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run `make report`"
+        assert "Not measured" not in text and "nan" not in re.findall(r"\w+", text), path
+    assert {path.name for path in (ROOT / "docs").iterdir()} == {p.name for p in TEMPLATES.glob("*.md")} - {"README.md"}
+
+
+def test_committed_slides_are_what_the_template_gives(committed):
+    assert (ROOT / "presentation.pdf").read_bytes() == typeset_slides(committed), "run `make report`"
+
+
+@pytest.mark.parametrize("template", [*sorted(TEMPLATES.glob("*.md")), SLIDES], ids=lambda path: path.name)
+def test_no_result_is_typed(template):
+    text = template.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```|\{\{.*?\}\}|\{%.*?%\}|^#(?:set|let|show|lined|number).*?$", "", text, flags=re.S | re.M)
+    if template == SLIDES:
+        prose = prose.split("\n= ", 1)[1]
+        prose = re.sub(r"\d+(?:\.\d+)?pt|lighten\(\d+%\)|100%", "", prose)
+    assert re.findall(r"\d+(?:\.\d+)? ?%|\d\.\d+", DEFINITIONS.sub("", prose)) == []
+
+
+def test_readme_has_the_sections_and_few_pictures():
+    text = (TEMPLATES / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.M) == SECTIONS
+    shown = re.findall(r"!\[[^\]]{10,}\]\(images/(\w+)\.png\)", text)
+    assert shown[0] == "Comparison" and len(shown) == len(set(shown)) <= 5
+    assert set(shown) <= set(FIGURES)
+
+
+def test_notebook_says_what_can_be_filled(filler, simulated):
+    without_studies = Filler(replace(simulated, measured={}))
+    cells = [cell.source for cell in nbformat.read(ROOT / "final_notebook.ipynb", 4).cells if cell.cell_type == "code"]
+    texts = [text for source in cells for text in re.findall(r'"""(.*?)"""', source, re.S)]
+    tables = [name for source in cells for name in re.findall(r'story\.report_table\("([\w.]+)"', source)]
+    assert len(texts) > 20 and len(tables) > 5
+    for text in texts:
+        assert "Not measured" not in filler.fill(text)
+        assert without_studies.fill(text)
+    for name in tables:
+        assert filler.fill(f"{{{{ table.{name} }}}}").startswith("| ")
+
+
+# --- templates ---------------------------------------------------------------------------------------------------
+
+
+def test_values_are_filled_in_and_other_braces_left_alone(filler, committed):
+    accuracy = committed.estimate(committed.final_model, "test", "accuracy")
+    text = filler.fill("{{ final.test.accuracy }} ({{ final.test.accuracy.interval }}) {x} {} \\frac{1}{2}")
+    assert text == f"{accuracy} ({accuracy.interval}) {{x}} {{}} \\frac{{1}}{{2}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("final.test.acuracy", "accuracy"),
+        ("finel.test.accuracy", "final"),
+        ("final.tests.accuracy", "test"),
+        ("final.test.accuracy.intervall", "interval"),
+        ("study.robustnes.worst", "robustness"),
+        ("study.robustness.wurst", "worst"),
+        ("table.result", "results"),
+    ],
+)
+def test_unknown_name_is_an_error_with_line_and_neighbours(name, near, filler):
+    wrong = name.split(".")
+    with pytest.raises(PneumoniaError, match=rf"line 2: .*nearest: .*{near}") as caught:
+        filler.fill(f"{{{{ final.title }}}}\n{{{{ {name} }}}}\n")
+    assert any(f"'{part}'" in str(caught.value) for part in wrong) and "\n" not in str(caught.value)
+
+
+def test_unknown_name_in_a_file_is_an_error_with_the_file(filler, monkeypatch, tmp_path):
+    (tmp_path / "page.md").write_text("one\n\n{% if True %}\n{{ final.test.acuracy }}\n{% endif %}\n")
+    (tmp_path / "broken.md").write_text("one\n{{ final. }}\n")
+    monkeypatch.setattr(filler.environment.loader, "searchpath", [str(tmp_path)])
+    with pytest.raises(PneumoniaError, match="^page.md, line 4: .*'acuracy'"):
+        filler.fill_file("page.md")
+    with pytest.raises(PneumoniaError, match="^broken.md, line 2: "):
+        filler.fill_file("broken.md")
+
+
+def test_words_turn_with_the_numbers(results):
+    text = "{{ (final.test.accuracy - final.validation.accuracy).phrase }}"
+    value = float(results.estimate(results.final_model, "validation", "accuracy"))
+    for test, phrase in ((value - 0.05, "5.0 points below"), (value + 0.05, "5.0 points above"), (value, "level with")):
+        assert Filler(with_row(results, results.final_model, "test", "accuracy", value=test)).fill(text) == phrase
+
+
+def test_tables_are_rectangular_and_name_every_model(results, filler):
+    for name in TABLES:
+        table = TABLES[name](results)
+        assert {len(row) for row in table.rows} == {len(table.head)}, name
+        assert all(isinstance(cell, str) for row in table.rows for cell in row), name
+    for name in ("results", "training", "gap"):
+        assert all(c.title in render_markdown(TABLES[name](results)) for c in results.run.models)
+
+
+def test_typst_cells_show_just_their_text():
+    table = Table(["a", "b"], [["**x + y**", "93.1 % (91.0 to 95.0 %)"]])
+    assert render_typst(table) == r"columns: 2, table.header([a], [b]), [*x \+ y*], [93.1~% (91.0 to 95.0)]"
+    assert escape_typst("a_b #c @d 'e'") == r"a\_b \#c \@d \'e\'"
+
+
+# --- slides ------------------------------------------------------------------------------------------------------
+
+
+def count_pages(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+def test_slides_are_complete_and_the_same_twice(results):
+    first = typeset_slides(results)
+    headings = re.findall(r"^= ", SLIDES.read_text(encoding="utf-8"), re.MULTILINE)
+    assert count_pages(first) == len(headings)
+    assert typeset_slides(results) == first
+    assert typeset_slides(with_row(results, results.final_model, "test", "accuracy", value=0.5)) != first
+
+
+def test_slide_that_overflows_is_an_error(results, monkeypatch, tmp_path):
+    template = tmp_path / "presentation.typ"
+    text = SLIDES.read_text(encoding="utf-8")
+    template.write_text(text.replace("= What these numbers", "#lorem(400)\n\n= What these numbers"), encoding="utf-8")
+    monkeypatch.setattr(pages, "SLIDES", template)
+    with pytest.raises(PneumoniaError, match="longer than its page"):
+        typeset_slides(results)
+
+
+def test_missing_image_is_one_clear_line(results, tmp_path):
+    assert set(PICTURE.findall(SLIDES.read_text(encoding="utf-8"))) <= set(FIGURES)
+    elsewhere = replace(results, run=replace(results.run, home=tmp_path))
+    with pytest.raises(PneumoniaError, match=r"examples\.png.* missing; run `python -m pneumonia figures`") as caught:
+        typeset_slides(elsewhere)
+    assert "\n" not in str(caught.value)
+
+
+def has_mark(page: bytes) -> bool:
+    """Whether the band at the lower edge of a page is there."""
+    pixels = np.asarray(Image.open(io.BytesIO(page)).convert("RGB")).astype(int)
+    footer = pixels[-pixels.shape[0] // 10 :, : pixels.shape[1] // 3]
+    return bool((np.abs(footer - ALERT).sum(axis=2) < 12).sum() > 50)
+
+
+# --- simulated runs ----------------------------------------------------------------------------------------------
+
+
+def test_simulated_run_marks_everything_and_writes_to_its_own_home(results, simulated):
+    real = [ROOT / name for name in ("README.md", "presentation.pdf", "docs/results.md")]
+    before = [path.stat().st_mtime_ns for path in real]
+    write_reports(simulated)
+    assert [path.stat().st_mtime_ns for path in real] == before
+    written = [simulated.run.home / path for path in build_pages(simulated)]
+    assert len(written) == len(list(TEMPLATES.glob("*.md")))
+    assert all(path.read_text(encoding="utf-8").splitlines()[2].startswith("# SIMULATED") for path in written)
+    assert (simulated.run.home / "presentation.pdf").exists()
+    marked = [has_mark(page) for page in typeset_slides(simulated, "png", PPI)]
+    assert len(marked) >= 10 and all(marked)
+    assert not any(has_mark(page) for page in typeset_slides(results, "png", PPI))
