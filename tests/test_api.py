@@ -20,8 +20,7 @@ from pneumonia import PneumoniaError, RadiographGenerator, load_model
 from pneumonia.config import ROOT
 from pneumonia.data.radiograph import read_radiograph
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# The lines of the package's docstring, which the pages repeat.
+# The lines of the package's docstring, which README repeats.
 EXAMPLE = textwrap.dedent(re.search(r"^    import pneumonia$.*", pneumonia.__doc__, re.MULTILINE | re.DOTALL)[0])
 
 
@@ -61,11 +60,20 @@ def test_documented_lines_run_as_they_are(films):
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_pages_show_the_lines_that_are_tested():
-    blocks = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
-    for block in blocks:
-        if "import pneumonia" in block:
-            assert block.strip() == EXAMPLE.strip()
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_readme_shows_the_lines_that_are_tested():
+    assert [block.strip() for block in python_blocks("README.md")] == [EXAMPLE.strip()]
+
+
+def test_lines_of_the_page_about_prediction_run(films, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (film, *_) = (films / "NORMAL").iterdir()
+    (block,) = python_blocks("docs/predict.md")
+    exec(block.replace("film.dcm", str(film)), {})
+    assert (tmp_path / "overlay.png").exists()
 
 
 # --- lazy imports -------------------------------------------------------------------------------------------------
