@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .config import PneumoniaError, Run
-from .studies.study import STUDIES
+from .studies import STUDIES
 
 LOOK = "scoring of newly trained weights by `evaluate`"
 OPTIONS = {  # of the studies that have a step of their own

@@ -29,7 +29,7 @@ from .results import (
     write_table,
 )
 from .series import FROM_SCRATCH
-from .studies.study import STUDIES
+from .studies import STUDIES
 
 # Keras is imported by the steps that need it: `report` starts without it.
 

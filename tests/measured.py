@@ -8,6 +8,7 @@ import pandas as pd
 from bench.measure import summarise
 from pneumonia.config import KINDS, Run
 from pneumonia.evaluation.scores import Scores
+from pneumonia.studies import STUDIES
 from pneumonia.studies.bench import READERS
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
@@ -16,7 +17,6 @@ from pneumonia.studies.masking import MASKS
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
 from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
-from pneumonia.studies.study import STUDIES
 from pneumonia.studies.three_class import COLUMNS as THREE_COLUMNS
 from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 

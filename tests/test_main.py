@@ -11,7 +11,7 @@ import pytest
 
 from pneumonia import __main__ as cli
 from pneumonia.config import PneumoniaError
-from pneumonia.studies.study import STUDIES
+from pneumonia.studies import STUDIES
 
 STEPS = (
     *("download", "catalog", "train", "evaluate", "figures", "report"),

@@ -11,10 +11,10 @@ from bench.measure import COLUMNS
 from pneumonia.config import ROOT
 from pneumonia.results import Results
 from pneumonia.series import simulated_run
+from pneumonia.studies import STUDIES
 from pneumonia.studies.bench import describe_backends, describe_goal, tabulate_pipeline
 from pneumonia.studies.outliers import tabulate_outliers
 from pneumonia.studies.predict_bench import describe_agreement, tabulate_reading
-from pneumonia.studies.study import STUDIES
 
 FINAL = "robust_cnn"
 ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"

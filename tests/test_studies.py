@@ -13,10 +13,9 @@ from pneumonia import pipeline as steps
 from pneumonia.config import KINDS, PneumoniaError
 from pneumonia.data.catalog import check_no_patient_overlap, select_used
 from pneumonia.results import load_results, read_table
-from pneumonia.studies import learning_curve, pareto, three_class
+from pneumonia.studies import STUDIES, learning_curve, pareto, three_class
 from pneumonia.studies.learning_curve import extrapolate, fit_power_law, power_law, reduce_catalog
 from pneumonia.studies.pareto import find_front
-from pneumonia.studies.study import STUDIES
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pneumonia.config import PneumoniaError
 from pneumonia.pipeline import make_study
 from pneumonia.results import Results, load_results
 from pneumonia.series import real_run
-from pneumonia.studies.study import STUDIES, NotMeasured
+from pneumonia.studies import STUDIES
+from pneumonia.studies.study import NotMeasured
 from pneumonia.style import use_style
 
 every_study = pytest.mark.parametrize("question", STUDIES.values(), ids=STUDIES)

@@ -12,7 +12,8 @@ import matplotlib.figure
 
 from ..config import PneumoniaError
 from ..results import Results
-from ..studies.study import STUDIES, Figure, Question
+from ..studies import STUDIES
+from ..studies.study import Figure, Question
 from ..style import mark_simulated, new_figure, use_style, write_png
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation

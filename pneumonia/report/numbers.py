@@ -20,7 +20,7 @@ from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
 from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
 from ..results import Results, hash_members
-from ..studies.study import STUDIES
+from ..studies import STUDIES
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
 METRICS = (*THRESHOLD_METRICS, "threshold", *SCORE_METRICS)

@@ -1,0 +1,36 @@
+"""The studies: one question each, in a file of this folder that is named after the table that it leaves in results/.
+
+That file says how the table is made, what is said about it, and how it is drawn. To add a study, write its file, add
+its line here and test it; the command line, the figures, the pages and the tests find it in this list.
+"""
+
+from .study import Question
+
+STUDIES = {
+    line.name: line
+    for line in (
+        # from predictions.csv alone
+        Question("subgroups", "report", "Which children does each model miss?"),
+        Question("operating_points", "report", "Which threshold for which purpose, and when to ask a radiologist?"),
+        Question(
+            "per_1000", "report", "Of 1,000 children, how many would be missed or treated needlessly, and at what cost?"
+        ),
+        Question("decision_curve", "report", "For whom is the model better than treating every child, or none?"),
+        Question("published_comparisons", "report", "Is the final model more accurate than published ones?"),
+        Question("power", "report", "How many test radiographs would it take to tell 95 % from 96 % accuracy?"),
+        # measured on the trained series
+        Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
+        Question("robustness", "robustness", "What if another machine had taken the test radiographs?", "--seeds"),
+        Question("masking", "masking", "How well do the models do with parts of the radiograph hidden?", "--seeds"),
+        Question("outliers", "export", "Does the final model notice what is not a child's chest radiograph?"),
+        Question("heatmap_checks", "export", "Can the heatmaps be believed?"),
+        # with small networks of their own, whose weights stay in build/
+        Question("ablation", "ablation", "What does each augmentation of the recipe contribute?", "--encoding-swap"),
+        Question("learning_curve", "learning-curve", "Would more radiographs help?"),
+        Question("pareto", "pareto", "Would more compute help?"),
+        Question("three_class", "three-class", "Can a network distinguish bacterial from viral pneumonia?"),
+        # measured from outside
+        Question("bench", "python -m bench", "How fast are reading and training, beside the usual ways?"),
+        Question("predict_bench", "python -m bench --only predict", "How fast are new radiographs read?"),
+    )
+}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
-from ..evaluation.operating_points import compute_operating_points
+from ..evaluation.operating_points import WANTED, compute_operating_points
 from ..evaluation.probability import predictive_values
 from ..results import Results
 from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, own_axes
@@ -21,8 +21,11 @@ THRESHOLDS = np.linspace(0, 1, 401)
 
 
 def describe(results: Results) -> dict:
-    """screening, balanced, rule_in, conformal_90 ...: .low and .high (thresholds), .<split>.<metric> (estimates)."""
-    found: dict = {}
+    """screening, balanced, rule_in, conformal_90 ...: .low and .high (thresholds), .<split>.<metric> (estimates).
+
+    wanted: the sensitivity that screening, and the specificity that rule-in, must have where thresholds are chosen.
+    """
+    found: dict = {"wanted": percent(WANTED, 0)}
     for _, row in results.table("operating_points").iterrows():
         point = found.setdefault(row["point"].removesuffix(" %").replace("-", "_").replace(" ", "_"), {})
         point |= {"low": f"{row['low']:.3f}", "high": f"{row['high']:.3f}"}
