@@ -19,8 +19,8 @@ from pneumonia.studies.external import (
     describe_recalibration,
     evaluate_external,
     find_cases,
+    measure_shift,
     name_report,
-    tell_sites_apart,
     widen_intervals,
     write_external,
 )
@@ -88,7 +88,7 @@ def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
     used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
     validation = read_table(run, "predictions").query("split == 'validation'")
     found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
-    assert "6 of 6 radiographs are this project's own (6 of train_fit): no other hospital" in found.warnings
+    assert "6 of 6 radiographs are this project's own (6 of train_fit): not another hospital's" in found.warnings
     assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
     assert not found.drift["what"].str.startswith("site").any()
 
@@ -104,7 +104,7 @@ def test_other_radiographs_at_home_cost_only_the_comparison_of_sites(finished, s
 def test_few_patients_of_a_class_leave_the_other_class_compared(site):
     labels = np.repeat([0, 1], [3, 20])
     home = (np.zeros((23, 16, 16), np.uint8), labels, np.arange(23).astype(str))
-    rows, missing = tell_sites_apart(home, find_cases(site).query("~path.str.contains('damaged')"))
+    rows, missing = measure_shift(home, find_cases(site).query("~path.str.contains('damaged')"))
     assert rows["where"].tolist() == ["PNEUMONIA"] and rows["value"].item() > 0.9
     assert len(missing) == 1 and missing[0].startswith("NORMAL: site against site: fewer than five patients")
 
@@ -143,7 +143,7 @@ def test_a_csv_names_the_same_cases(site, tmp_path):
         ("path,label\na.png,2\n", r"line 2: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path,label\na.png,0\n\nb.png,\n", r"line 4: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path,label\n,0\n", r"line 2: the path is empty"),
-        ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is listed before"),
+        ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is already listed"),
         ("path,label\na.png,0,\nb.png,7,\n", r"line 3: label must be"),
         ('path,label\n"a\n.png",0\nb.png,7\n', r"line 4: label must be"),
         ("path\na.png\n", "no column label"),

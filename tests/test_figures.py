@@ -433,7 +433,7 @@ def test_the_bins_of_the_reliability_diagram_are_those_of_the_ece(results):
     gap = (table["n"] * (table["observed"] - table["y_prob"]).abs()).sum() / table["n"].sum()
     assert gap == pytest.approx(ece(frame["label"], frame["y_prob"]))
     for row in table.itertuples():
-        interval = binomtest(int(row.ill), int(row.n)).proportion_ci(method="exact")
+        interval = binomtest(int(row.positives), int(row.n)).proportion_ci(method="exact")
         assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
 
 
