@@ -10,12 +10,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from invented_results import LAW, make_measured
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from measured import LAW, make_measured
 from PIL import Image
 from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
-from tiny import shrink
+from tiny_runs import shrink
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.catalog import build_catalog, select_used

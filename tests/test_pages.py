@@ -9,7 +9,7 @@ from dataclasses import replace
 import nbformat
 import numpy as np
 import pytest
-from invented import make_results, with_row
+from invented_results import make_results, with_row
 from PIL import Image
 
 from pneumonia.config import ROOT, PneumoniaError

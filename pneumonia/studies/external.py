@@ -219,7 +219,7 @@ def compare_sites(run: Run, catalog: pd.DataFrame, cases: pd.DataFrame) -> tuple
 def measure_shift(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """How well 16x16 thumbnails distinguish the sites, within each class, so that prevalence has no influence.
 
-    Args: home: as `load_validation` returns it. Returns: rows of drift, and a line for each class with too few patients.
+    Args: home: as `load_validation` returns it. Returns: rows of drift, a line for each class with too few patients.
     """
     away = np.stack([read_radiograph(Path(path), THUMBNAIL) for path in cases["path"]])
     sites = (home, (away, cases["label"].to_numpy(), cases["patient_id"].to_numpy()))
@@ -307,6 +307,6 @@ def describe_recalibration(table: pd.DataFrame) -> str:
         return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing distinguishable from chance."
     most = " (the most that were tried)" if enough == losses.index[-1] else ""
     return (
-        f"{enough} local radiographs with a known diagnosis{most} are enough to re-calibrate: the balanced log loss falls "
-        f"from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
+        f"{enough} local radiographs with a known diagnosis{most} are enough to re-calibrate: the balanced log loss "
+        f"falls from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
     )

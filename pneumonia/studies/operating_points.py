@@ -72,7 +72,8 @@ def draw_threshold_curve(results: Results) -> Drawing:
         f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {sensitivity} to "
         f"{sensitivity_then} and specificity from {specificity} to {specificity_then}"
     )
-    note = f"{results.title(final)}, probabilities averaged over seeds. The threshold is chosen on validation and its stress copies."
+    chosen_on = "The threshold is chosen on validation and its stress copies."
+    note = f"{results.title(final)}, probabilities averaged over seeds. {chosen_on}"
     figure = new_figure(title, note, height=5.8)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, metric, of in zip(axes, ("sensitivity", "specificity"), ("PNEUMONIA", "NORMAL"), strict=True):
