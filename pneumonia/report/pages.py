@@ -20,7 +20,7 @@ from ..config import ROOT, PneumoniaError
 from ..records import save_atomically
 from ..results import Results
 from ..studies.study import STUDIES, Table
-from .gallery import can_be_drawn, draw_figure
+from .figures.gallery import can_be_drawn, draw_figure
 from .numbers import Names, build_names
 from .tables import TABLES, escape_typst, render_markdown, render_typst
 

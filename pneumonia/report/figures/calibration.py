@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evaluation.metrics import ECE_BINS, ece
-from ..evaluation.significance import binomial_interval
-from ..results import Results
-from ..style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
+from ...evaluation.metrics import ECE_BINS, ece
+from ...evaluation.significance import binomial_interval
+from ...results import Results
+from ...style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
 
 EDGES = np.linspace(0, 1, ECE_BINS + 1)
 SMALLEST_BIN = 5  # radiographs; smaller bins count for the ECE but are not drawn
