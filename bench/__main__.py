@@ -67,7 +67,7 @@ def bench(options: argparse.Namespace) -> None:
 def keep(run: Run, name: str, table: pd.DataFrame) -> None:
     """Put rows into results/<name>.csv, in place of older ones of the same measurement; results/bench.csv is drawn."""
     from pneumonia.data.catalog import hash_catalog
-    from pneumonia.report.gallery import draw_figure
+    from pneumonia.report.figures.gallery import draw_figure
     from pneumonia.results import is_current, load_results, read_run_record, read_table, write_measured
 
     record = read_run_record(run)

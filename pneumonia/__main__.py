@@ -161,7 +161,7 @@ def run_study(options: argparse.Namespace) -> None:
 
 
 def run_figures(options: argparse.Namespace) -> None:
-    from .report.gallery import draw_all
+    from .report.figures.gallery import draw_all
     from .results import load_results
 
     draw_all(load_results(open_for(options)))
@@ -170,7 +170,7 @@ def run_figures(options: argparse.Namespace) -> None:
 def run_report(options: argparse.Namespace) -> None:
     """Everything that follows from predictions.csv; figures that show radiographs are left as they are."""
     from .pipeline import make_metrics
-    from .report.gallery import draw_all
+    from .report.figures.gallery import draw_all
     from .report.pages import write_reports
     from .results import load_results
 

@@ -123,14 +123,14 @@ def chest_xray_dir() -> Path:
 @pytest.fixture(scope="session")
 def trained(clean_tree, tmp_path_factory):
     """(run, catalog, records) of a training that nothing interrupted."""
-    from tiny import train_tiny
+    from tiny_runs import train_tiny
 
     return train_tiny(clean_tree, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")
 def finished_once(trained, tmp_path_factory):
-    from tiny import finish
+    from tiny_runs import finish
 
     return finish(trained, tmp_path_factory.mktemp("finished"))
 

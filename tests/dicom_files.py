@@ -1,4 +1,4 @@
-"""DICOM files as a test needs them, written with pydicom. The patient in them is invented."""
+"""DICOM files written with pydicom, of an invented patient."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
-from tiny import shrink
+from tiny_runs import shrink
 
 from pneumonia.config import PneumoniaError
 from pneumonia.models.architectures import build_basic_cnn, build_deep_cnn, build_model, count_parameters

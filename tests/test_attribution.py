@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import CNN
+from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import roc_auc

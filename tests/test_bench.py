@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -13,11 +14,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from counting import tell_process
 from keras import layers
 from matplotlib.figure import Figure
 from PIL import Image
-from tiny import names_of, tiny_run, write_tree
+from tiny_runs import names_of, tiny_run, write_tree
 
 from bench.__main__ import keep
 from bench.cost import TestCurve, build_peer, cost_to_reach
@@ -51,9 +51,24 @@ def test_nothing_is_no_base_for_a_ratio():
     assert math.isnan(summarise(raw(usual=[0.0], ours=[5.0])).set_index("variant").loc["ours", "ratio"])
 
 
-def test_variants_have_processes_of_their_own_that_stay_and_take_turns():
-    lines: list[str] = []
-    variants = [Variant(name, tell_process, ("X",), {"X": name}) for name in ("1", "2")]
+COUNTING = """
+import os
+
+calls = 0
+
+
+def count_calls(key):
+    global calls
+    calls += 1
+    return {("call", "time"): calls, ("setting", "time"): float(os.environ[key])}
+"""
+
+
+def test_variants_have_processes_of_their_own_that_stay_and_take_turns(tmp_path, monkeypatch):
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    count_calls, lines = importlib.import_module("counting").count_calls, []
+    variants = [Variant(name, count_calls, ("X",), {"X": name}) for name in ("1", "2")]
     table = compare(variants, 2, lines.append).set_index(["benchmark", "variant"])["median"]
     assert [line.split("  ")[1][0] for line in lines] == ["1", "2", "1", "2"]
     assert table["call", "1"] == table["call", "2"] == 1.5  # the second call in the same process

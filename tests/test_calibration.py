@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import CNN, tiny_run
+from tiny_runs import CNN, tiny_run
 
 from pneumonia.data.catalog import build_catalog
 from pneumonia.data.dataset import load_radiographs

@@ -20,7 +20,7 @@ from conftest import (
     UNREADABLE,
     USABLE,
 )
-from tiny import names_of, tiny_run, write_tree
+from tiny_runs import names_of, tiny_run, write_tree
 
 from pneumonia.config import KINDS, PneumoniaError
 from pneumonia.data.catalog import (

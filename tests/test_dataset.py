@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import USABLE
-from tiny import tiny_run
+from tiny_runs import tiny_run
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, select_used

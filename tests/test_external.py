@@ -1,4 +1,4 @@
-"""Elsewhere: folders and lists that are read, a site that is another machine, and what re-calibration does to it."""
+"""Another site: folders and lists are read, a shifted site is noticed, errors are one line."""
 
 from __future__ import annotations
 
@@ -9,37 +9,20 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN
+from tiny_runs import CNN
 
 from pneumonia import __main__ as cli
 from pneumonia.config import CLASS_NAMES, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.results import read_table
 from pneumonia.studies.external import (
-    describe_recalibration,
     evaluate_external,
     find_cases,
+    measure_shift,
     name_report,
-    tell_sites_apart,
     widen_intervals,
     write_external,
 )
-from pneumonia.studies.recalibration import (
-    apply_shift,
-    balanced_log_loss,
-    draw_sample,
-    find_enough,
-    fit_shift,
-    measure_drift,
-    measure_recalibration,
-    measure_site_shift,
-)
-
-RNG = np.random.default_rng(4)
-LABELS = np.repeat([0, 1], [300, 300])
-LOGITS = RNG.normal(size=600) * 1.5 + 2.2 * (2 * LABELS - 1)
-HONEST = apply_shift(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.exp(-LOGITS))))
-PATIENTS = np.repeat(np.arange(300), 2).astype(str)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +71,7 @@ def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
     used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
     validation = read_table(run, "predictions").query("split == 'validation'")
     found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
-    assert "6 of 6 radiographs are this project's own (6 of train_fit): no other hospital" in found.warnings
+    assert "6 of 6 radiographs are this project's own (6 of train_fit): not another hospital's" in found.warnings
     assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
     assert not found.drift["what"].str.startswith("site").any()
 
@@ -104,7 +87,7 @@ def test_other_radiographs_at_home_cost_only_the_comparison_of_sites(finished, s
 def test_few_patients_of_a_class_leave_the_other_class_compared(site):
     labels = np.repeat([0, 1], [3, 20])
     home = (np.zeros((23, 16, 16), np.uint8), labels, np.arange(23).astype(str))
-    rows, missing = tell_sites_apart(home, find_cases(site).query("~path.str.contains('damaged')"))
+    rows, missing = measure_shift(home, find_cases(site).query("~path.str.contains('damaged')"))
     assert rows["where"].tolist() == ["PNEUMONIA"] and rows["value"].item() > 0.9
     assert len(missing) == 1 and missing[0].startswith("NORMAL: site against site: fewer than five patients")
 
@@ -143,7 +126,7 @@ def test_a_csv_names_the_same_cases(site, tmp_path):
         ("path,label\na.png,2\n", r"line 2: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path,label\na.png,0\n\nb.png,\n", r"line 4: label must be 0, 1, NORMAL or PNEUMONIA"),
         ("path,label\n,0\n", r"line 2: the path is empty"),
-        ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is listed before"),
+        ("path,label\na.png,0\n\nb.png,1\n./a.png,0\n", r"line 5: this file is already listed"),
         ("path,label\na.png,0,\nb.png,7,\n", r"line 3: label must be"),
         ('path,label\n"a\n.png",0\nb.png,7\n', r"line 4: label must be"),
         ("path\na.png\n", "no column label"),
@@ -199,64 +182,3 @@ def test_reports_are_named_after_what_they_are_of(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     assert name_report(Path(".")) == name_report(folder) == "St. Anna v1.2"
     assert name_report(folder / "cases.csv") == "cases"
-
-
-# --- re-calibration ------------------------------------------------------------------------------------------------
-
-
-def test_an_honest_site_needs_no_change_and_a_shifted_one_is_set_right():
-    assert fit_shift(LABELS, HONEST) == pytest.approx((1, 0), abs=0.03)
-    shifted = apply_shift(HONEST, 2.0, 1.5)
-    slope, intercept = fit_shift(LABELS, shifted)
-    assert slope == pytest.approx(0.5, abs=0.03)
-    assert balanced_log_loss(LABELS, apply_shift(shifted, slope, intercept)) < balanced_log_loss(LABELS, shifted) - 0.05
-
-
-def test_few_radiographs_cannot_throw_the_model_over():
-    slope, intercept = fit_shift(np.array([0, 1]), np.array([0.01, 0.99]))
-    assert 0.9 < slope < 2 and abs(intercept) < 0.2
-
-
-def test_drift_is_seen_in_its_interval():
-    drift = measure_drift(LABELS, apply_shift(HONEST, 1.0, 1.5), PATIENTS)
-    assert drift["intercept"][0] == pytest.approx(-1.5, abs=0.1)
-    assert drift["intercept"][2] < 0 < 0.5 < drift["slope"][1] < 1 < drift["slope"][2]
-
-
-def test_recalibration_tells_how_many_it_takes():
-    table = measure_recalibration(LABELS, apply_shift(HONEST, 2.5, 2.5), PATIENTS)
-    assert table["n"].tolist() == [0, 10, 20, 50, 100, 200]
-    assert table["log_loss"].iloc[0] > table["log_loss"].iloc[3] > table["log_loss"].iloc[-1] - 0.01
-    enough = find_enough(table)
-    assert enough in (20, 50, 100)
-    assert f"{enough} local radiographs" in describe_recalibration(table)
-    assert find_enough(measure_recalibration(LABELS, HONEST, PATIENTS)) is None
-
-
-def test_a_gain_within_the_spread_of_the_samples_is_none():
-    table = pd.DataFrame({"n": [0, 10, 20], "log_loss": [0.30, 0.25, 0.24], "change_high": [0.0, 0.03, -0.02]})
-    assert find_enough(table) == 20
-    assert find_enough(table.assign(change_high=[0.0, 0.03, 0.01])) is None
-    assert find_enough(table.head(1)) is None
-
-
-def test_samples_are_whole_patients():
-    chosen = draw_sample(PATIENTS, 11, np.random.default_rng(0))
-    assert chosen.sum() == 12
-    assert set(PATIENTS[chosen]).isdisjoint(PATIENTS[~chosen])
-
-
-def test_sites_are_told_apart_only_where_they_differ():
-    home, same = (RNG.integers(0, 256, (60, 16, 16), dtype=np.uint8) for _ in range(2))
-    ids = np.arange(60)
-    value, low, high = measure_site_shift(home, same, ids, ids)
-    assert low < 0.5 < high
-    darker = measure_site_shift(home, same // 2, ids, ids)
-    assert darker[1] > 0.9
-    with pytest.raises(PneumoniaError, match="fewer than five patients"):
-        measure_site_shift(home, same, np.zeros(60), ids)
-
-
-def test_losses_are_those_of_the_definition():
-    assert balanced_log_loss(np.array([0, 1, 1]), np.array([0.5, 0.5, 0.5])) == pytest.approx(np.log(2))
-    assert isinstance(measure_recalibration(LABELS[250:350], HONEST[250:350], PATIENTS[250:350]), pd.DataFrame)

@@ -10,12 +10,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from invented_results import LAW, make_measured
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from measured import LAW, make_measured
 from PIL import Image
 from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix
-from tiny import shrink
+from tiny_runs import shrink
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.catalog import build_catalog, select_used
@@ -26,13 +26,13 @@ from pneumonia.evaluation.metrics import compute_counts, ece, threshold_metrics
 from pneumonia.evaluation.scores import STRESS_COPIES, Scores
 from pneumonia.models.architectures import build_model
 from pneumonia.records import hash_file, record_path, weights_path
-from pneumonia.report.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
-from pneumonia.report.counts import compute_class_counts, compute_interval_width
-from pneumonia.report.curves import compute_final_gaps, compute_learning_curves
-from pneumonia.report.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
-from pneumonia.report.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
-from pneumonia.report.probabilities import compute_reliability
-from pneumonia.report.radiographs import compute_mean_images, pick_patients
+from pneumonia.report.figures.calibration import compute_reliability
+from pneumonia.report.figures.comparison import compute_comparison, compute_split_values, describe_claim, plot_confusion
+from pneumonia.report.figures.counts import compute_class_counts, compute_interval_width
+from pneumonia.report.figures.curves import compute_final_gaps, compute_learning_curves
+from pneumonia.report.figures.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BYTES, build_figure, draw_all, draw_figure
+from pneumonia.report.figures.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
+from pneumonia.report.figures.radiographs import compute_mean_images, pick_patients
 from pneumonia.results import Results
 from pneumonia.series import ABLATION, real_run, simulated_run
 from pneumonia.studies.ablation import summarise
@@ -138,7 +138,7 @@ def drawing(results) -> tuple[dict, dict]:
         return write_png(figure, path, limit)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pneumonia.report.gallery.write_png", write_and_keep)
+        patch.setattr("pneumonia.report.figures.gallery.write_png", write_and_keep)
         paths = draw_all(results)
     assert [path.stem for path in paths] == STEMS
     with use_style():
@@ -433,7 +433,7 @@ def test_the_bins_of_the_reliability_diagram_are_those_of_the_ece(results):
     gap = (table["n"] * (table["observed"] - table["y_prob"]).abs()).sum() / table["n"].sum()
     assert gap == pytest.approx(ece(frame["label"], frame["y_prob"]))
     for row in table.itertuples():
-        interval = binomtest(int(row.ill), int(row.n)).proportion_ci(method="exact")
+        interval = binomtest(int(row.positives), int(row.n)).proportion_ci(method="exact")
         assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
 
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import USABLE
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
-from tiny import tiny_run
+from tiny_runs import tiny_run
 
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.data import pixels as pixels_module

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from dicom_files import make_dicom
-from tiny import write_tree
+from tiny_runs import write_tree
 
 from pneumonia.inference.inputs import count, expand
 

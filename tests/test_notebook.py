@@ -14,7 +14,7 @@ import papermill
 import pytest
 
 from pneumonia.config import ROOT
-from pneumonia.report.gallery import FIGURES, can_be_drawn
+from pneumonia.report.figures.gallery import FIGURES, can_be_drawn
 from pneumonia.report.notebook import NOTEBOOK, clean
 from pneumonia.report.pages import Filler
 from pneumonia.results import load_results

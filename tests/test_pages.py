@@ -9,13 +9,13 @@ from dataclasses import replace
 import nbformat
 import numpy as np
 import pytest
-from invented import make_results, with_row
+from invented_results import make_results, with_row
 from PIL import Image
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.evaluation.estimate import Estimate
 from pneumonia.report import pages
-from pneumonia.report.gallery import FIGURES
+from pneumonia.report.figures.gallery import FIGURES
 from pneumonia.report.numbers import METRICS, Names, build_names
 from pneumonia.report.pages import PICTURE, SLIDES, TEMPLATES, Filler, build_pages, typeset_slides, write_reports
 from pneumonia.report.tables import TABLES, escape_typst, render_markdown, render_typst

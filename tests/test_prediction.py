@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN
+from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import tiny_run
+from tiny_runs import tiny_run
 
 from pneumonia import records
 from pneumonia.config import PneumoniaError

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from tiny import CNN, tiny_run
+from tiny_runs import CNN, tiny_run
 
 from pneumonia import pipeline as steps
 from pneumonia import results as results_module

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, tiny_run
+from tiny_runs import CNN, tiny_run
 
 from pneumonia import records
 from pneumonia.config import ROOT, PneumoniaError, Run

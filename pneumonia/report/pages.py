@@ -21,7 +21,7 @@ from ..records import save_atomically
 from ..results import Results
 from ..studies import STUDIES
 from ..studies.study import Table
-from .gallery import can_be_drawn, draw_figure
+from .figures.gallery import can_be_drawn, draw_figure
 from .numbers import Names, build_names
 from .tables import TABLES, escape_typst, render_markdown, render_typst
 

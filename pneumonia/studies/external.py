@@ -1,4 +1,4 @@
-"""Elsewhere: the trained final model on another hospital's radiographs, with the same metrics and intervals."""
+"""The trained final model on another hospital's radiographs, with the same metrics and intervals."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..records import save_atomically
 from ..results import read_run_record, read_table
 from .recalibration import find_enough, measure_drift, measure_recalibration, measure_site_shift
 
-THUMBNAIL = 16  # pixels of the side, for the site-against-site classifier
+THUMBNAIL = 16  # pixels per side, for the classifier that predicts the site
 DRIFT_COLUMNS = ["what", "where", "value", "ci_low", "ci_high"]
-FEW = 30  # patients of a class: with fewer, a bootstrap interval says little
+FEW = 30  # patients of a class; with fewer, bootstrap intervals are unreliable
 
 
 @dataclass(frozen=True)
 class External:
-    """What was found at another site."""
+    """The evaluation of the final model at another site."""
 
     source: Path
     cases: pd.DataFrame  # path, label, patient_id of every radiograph that could be read
@@ -42,14 +42,14 @@ class External:
     metrics: pd.DataFrame  # as metrics.csv
     drift: pd.DataFrame  # what, where, value, ci_low, ci_high
     recalibration: pd.DataFrame
-    warnings: list[str]  # one line each: why these figures say less than they seem to
+    warnings: list[str]  # one line each: why these results are weaker evidence than they seem
 
 
 def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Path, catalog: pd.DataFrame) -> External:
-    """Evaluate all seeds of the final model on a folder or CSV of radiographs with known answers.
+    """Evaluate all seeds of the final model on a folder or CSV of radiographs whose diagnosis is known.
 
-    Args: validation: rows of predictions.csv with split "validation". catalog: of the project's own radiographs, to see
-    which of them are here, and for the shift measure (where they are at hand).
+    Args: validation: rows of predictions.csv with split "validation". catalog: of the project's own radiographs, to
+    recognise them among those in `source`, and to measure the shift between the sites if their files are available.
     Raises: PneumoniaError when `source` holds nothing that can be evaluated, or only one class.
     """
     config = run.model(final)
@@ -75,8 +75,10 @@ def warn(cases: pd.DataFrame, catalog: pd.DataFrame) -> list[str]:
     known = catalog.drop_duplicates("sha256").set_index("sha256")["split"].reindex(digests).dropna()
     lines = []
     if len(known):
-        told = ", ".join(f"{count} of {split}" for split, count in known.value_counts().items())
-        lines.append(f"{len(known)} of {len(cases)} radiographs are this project's own ({told}): no other hospital")
+        counts = ", ".join(f"{count} of {split}" for split, count in known.value_counts().items())
+        lines.append(
+            f"{len(known)} of {len(cases)} radiographs are this project's own ({counts}), not another hospital's"
+        )
     for label, name in enumerate(CLASS_NAMES):
         patients = cases.loc[cases["label"] == label, "patient_id"].nunique()
         if patients < FEW:
@@ -85,18 +87,20 @@ def warn(cases: pd.DataFrame, catalog: pd.DataFrame) -> list[str]:
 
 
 def widen_intervals(metrics: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Where the site has all (or none) right, a bootstrap has no width: the exact interval (Clopper & Pearson 1934).
+    """Replace bootstrap intervals of zero width, at rates of 0 or 1, by exact ones (Clopper & Pearson 1934).
 
-    Patients count as its trials; of ppv and npv, as many as are called so.
+    The trials are patients; for ppv and npv, those predicted positive or negative.
     """
-    well, ill = (cases.loc[cases["label"] == label, "patient_id"].nunique() for label in (0, 1))
+    normal, pneumonia = (cases.loc[cases["label"] == label, "patient_id"].nunique() for label in (0, 1))
     metrics, rates = metrics.copy(), metrics.query("split == 'test'").set_index(["seed", "metric"])["value"]
-    sure = metrics["value"].isin((0, 1)) & (metrics["ci_low"] == metrics["ci_high"]) & (metrics["split"] == "test")
-    for index, row in metrics[sure].iterrows():
-        found, cleared = (rates[row["seed"], name] for name in ("sensitivity", "specificity"))
-        called_ill = found * ill + (1 - cleared) * well
-        trials = {"accuracy": well + ill, "sensitivity": ill, "specificity": well}
-        n = (trials | {"ppv": called_ill, "npv": well + ill - called_ill}).get(row["metric"], 0)
+    degenerate = (
+        metrics["value"].isin((0, 1)) & (metrics["ci_low"] == metrics["ci_high"]) & (metrics["split"] == "test")
+    )
+    for index, row in metrics[degenerate].iterrows():
+        sensitivity, specificity = (rates[row["seed"], name] for name in ("sensitivity", "specificity"))
+        positive = sensitivity * pneumonia + (1 - specificity) * normal
+        trials = {"accuracy": normal + pneumonia, "sensitivity": pneumonia, "specificity": normal}
+        n = (trials | {"ppv": positive, "npv": normal + pneumonia - positive}).get(row["metric"], 0)
         if n >= 1:
             ends = binomial_interval(round(row["value"] * n), round(n))
             metrics.loc[index, ["ci_low", "ci_high"]] = np.round(ends, DECIMALS)
@@ -107,8 +111,8 @@ def find_cases(source: Path) -> pd.DataFrame:
     """path, label, patient_id of everything in NORMAL/ and PNEUMONIA/ folders at any depth, or listed in a CSV.
 
     A CSV has columns path (relative to it, or absolute) and label (0, 1 or a class name), and may have patient_id.
-    Where nothing names the patient, every radiograph counts as a child of its own.
-    Raises: PneumoniaError when nothing is found, or a label means nothing.
+    Radiographs without a patient_id count as one child each.
+    Raises: PneumoniaError when nothing is found, or a label is not valid.
     """
     if source.suffix.lower() == ".csv" and source.is_file():
         return read_case_list(source)
@@ -126,7 +130,7 @@ def find_cases(source: Path) -> pd.DataFrame:
 
 
 def name_patient(file: Path, class_name: str) -> str:
-    """The patient that the file name tells, kept apart by the folder around the class; else the file itself."""
+    """The patient in the file name, with the folder above the class folder; without one, the file itself."""
     named = parse_name(file.stem, class_name)[0]
     return f"{file.parent.parent.name}/{named}" if named else str(file)
 
@@ -139,13 +143,13 @@ def read_case_list(source: Path) -> pd.DataFrame:
     words = {"0": 0, "1": 1} | {name: label for label, name in enumerate(CLASS_NAMES)}
     labels = table["label"].str.upper().map(words)
     paths = table["path"].map(lambda path: str((source.parent / path).resolve()), na_action="ignore")
-    for wrong, told in (
+    for wrong, problem in (
         (paths.isna(), "the path is empty"),
         (labels.isna(), "label must be 0, 1, NORMAL or PNEUMONIA"),
-        (paths.duplicated(), "this file is listed before"),
+        (paths.duplicated(), "this file is already listed"),
     ):
         if wrong.any():
-            raise PneumoniaError(f"{source}, line {wrong.idxmax()}: {told}; correct the line")
+            raise PneumoniaError(f"{source}, line {wrong.idxmax()}: {problem}; correct the line")
     patients = table["patient_id"].fillna(paths) if "patient_id" in table else paths
     cases = pd.DataFrame({"path": paths, "label": labels.astype(int), "patient_id": patients})
     return cases.reset_index(drop=True)
@@ -158,10 +162,10 @@ def read_cells(source: Path) -> pd.DataFrame:
         rows = [(reader.line_num, [cell.strip().replace("\0", "") or None for cell in row]) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise PneumoniaError(f"{source}: cannot be read as CSV ({type(error).__name__}); give path,label") from error
-    told = [(line, row) for line, row in rows if any(row)]
-    head = told[0][1] if told else []
-    cells = [dict(zip(head, row, strict=False)) for _, row in told[1:]]
-    return pd.DataFrame(cells, [line for line, _ in told[1:]], head, dtype="string")
+    filled = [(line, row) for line, row in rows if any(row)]
+    head = filled[0][1] if filled else []
+    cells = [dict(zip(head, row, strict=False)) for _, row in filled[1:]]
+    return pd.DataFrame(cells, [line for line, _ in filled[1:]], head, dtype="string")
 
 
 def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
@@ -179,14 +183,14 @@ def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFr
     read = cases.loc[good].reset_index(drop=True)
     missing = [name for label, name in enumerate(CLASS_NAMES) if not (read["label"] == label).any()]
     if missing:
-        remedy = f"the first that could not: {lines[0]}" if lines else "add some"
-        told = f"no {' and no '.join(missing)} radiographs among the {len(read)} of {len(cases)} files that can be read"
-        raise PneumoniaError(f"{source}: {told}; {remedy}")
+        remedy = f"the first that cannot: {lines[0]}" if lines else "add some"
+        lacking = f"no {' and no '.join(missing)} radiographs"
+        raise PneumoniaError(f"{source}: {lacking} among the {len(read)} of {len(cases)} readable files; {remedy}")
     return read, np.stack(images), lines
 
 
 def compute_drift(splits: dict) -> pd.DataFrame:
-    """Calibration slope and intercept of the ensemble at home (validation) and at the site."""
+    """Calibration slope and intercept of the ensemble on validation and at the site."""
     rows = []
     for where, split in (("validation", "validation"), ("site", "test")):
         scores = splits[split]
@@ -195,27 +199,27 @@ def compute_drift(splits: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=DRIFT_COLUMNS)
 
 
-def load_home(run: Run, catalog: pd.DataFrame) -> tuple:
+def load_validation(run: Run, catalog: pd.DataFrame) -> tuple:
     """Thumbnails, labels and patients of the project's own validation split."""
     home = load_radiographs(run, catalog[catalog["split"] == "validation"], THUMBNAIL)
     return np.asarray(home.pixels), home.labels, home.patients
 
 
 def compare_sites(run: Run, catalog: pd.DataFrame, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """As `tell_sites_apart`; without the project's own radiographs no row, and a line that says why."""
+    """As `measure_shift`; without the project's own radiographs no row, and a line that says why."""
     if run.data is None:
         why = "needs this project's radiographs; set CHEST_XRAY_DIR, or `make download`"
         return pd.DataFrame(columns=DRIFT_COLUMNS), [f"site against site: {why}"]
     try:
-        return tell_sites_apart(load_home(run, catalog), cases)
-    except PneumoniaError as error:  # other files than those of the catalog: the rest of the report stands without
+        return measure_shift(load_validation(run, catalog), cases)
+    except PneumoniaError as error:  # the files are not those of the catalog; the rest of the report does not need them
         return pd.DataFrame(columns=DRIFT_COLUMNS), [f"site against site: {error}"]
 
 
-def tell_sites_apart(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """How well 16x16 thumbnails tell the sites apart, within each class: another mix of classes is no other machine.
+def measure_shift(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """How well 16x16 thumbnails distinguish the sites, within each class, so that prevalence has no influence.
 
-    Args: home: as `load_home` returns it. Returns: rows of drift, and a line for each class of too few patients.
+    Args: home: as `load_validation` returns it. Returns: rows of drift, a line for each class with too few patients.
     """
     away = np.stack([read_radiograph(Path(path), THUMBNAIL) for path in cases["path"]])
     sites = (home, (away, cases["label"].to_numpy(), cases["patient_id"].to_numpy()))
@@ -229,16 +233,16 @@ def tell_sites_apart(home: tuple, cases: pd.DataFrame) -> tuple[pd.DataFrame, li
     return pd.DataFrame(rows, columns=DRIFT_COLUMNS), missing
 
 
-TOLD = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "brier", "ece")
+METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "brier", "ece")
 TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
-    "extreme here; intercept below 0: too high. Site against site: 0.5: films that cannot be distinguished; 1: films "
-    "that always can. ppv and npv are those of the share of ill children in each column."
+    "extreme here; intercept below 0: too high. Site against site: 0.5: the films cannot be distinguished; 1: "
+    "they always can. ppv and npv are those at the prevalence of each column."
 )
 PERFECT = (
-    "A ROC AUC of exactly 1 has an interval without width: no resampling of patients that are all ranked right can "
-    "rank one wrong."
+    "A ROC AUC of exactly 1 has an interval of zero width: where all patients are ranked correctly, so are all their "
+    "bootstrap samples."
 )
 
 
@@ -267,11 +271,11 @@ def write_external(found: External, title: str, folder: Path) -> Path:
 
 
 def describe_external(found: External, title: str) -> str:
-    """The report in Markdown: metrics at home and at the site, calibration, shift, and what re-calibration takes."""
-    ill, n = int(found.cases["label"].sum()), len(found.cases)
+    """The report in Markdown: metrics on validation and at the site, calibration, shift and re-calibration."""
+    positives, n = int(found.cases["label"].sum()), len(found.cases)
     lines = [
         f"# {title} on {found.source.resolve().name}\n",
-        f"{n} radiographs of {found.cases['patient_id'].nunique()} patients, {ill} of them PNEUMONIA; "
+        f"{n} radiographs of {found.cases['patient_id'].nunique()} patients, {positives} of them PNEUMONIA; "
         f"files that could not be read: {len(found.unreadable)}. Not for clinical use.\n",
         *(f"**Note:** {line}.\n" for line in found.warnings),
         *_tabulate_metrics(found.metrics),
@@ -288,14 +292,14 @@ def describe_external(found: External, title: str) -> str:
 def _tabulate_metrics(metrics: pd.DataFrame) -> list[str]:
     lines = ["| mean over seeds, threshold 0.5 | validation | this site |\n| --- | ---: | ---: |"]
     means = metrics.query("seed == 'mean'").set_index(["split", "metric"])
-    for metric in TOLD:
+    for metric in METRICS:
         cells = [Estimate.of_row(metric, means.loc[(split, metric)]).full for split in ("validation", "test")]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
     return lines
 
 
 def describe_recalibration(table: pd.DataFrame) -> str:
-    """How many local radiographs with a known answer it takes, in one sentence."""
+    """How many local radiographs with a known diagnosis it takes, in one sentence."""
     losses, enough = table.set_index("n")["log_loss"], find_enough(table)
     if len(losses) < 2:
         return "Too few radiographs to try a re-calibration."
@@ -303,6 +307,6 @@ def describe_recalibration(table: pd.DataFrame) -> str:
         return f"Re-calibration on {losses.index[-1]} local radiographs gains nothing distinguishable from chance."
     most = " (the most that were tried)" if enough == losses.index[-1] else ""
     return (
-        f"{enough} local radiographs with a known answer{most} are enough to re-calibrate: the balanced log loss falls "
-        f"from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
+        f"{enough} local radiographs with a known diagnosis{most} are enough to re-calibrate: the balanced log loss "
+        f"falls from {losses.loc[0]:.3f} to {losses.loc[enough]:.3f} (with {losses.index[-1]}: {losses.iloc[-1]:.3f})."
     )

@@ -16,7 +16,7 @@ from ..style import GRAY, SPLIT_LINES, SPLIT_TITLES, model_colours, new_figure, 
 from .study import Figure, Study, Table
 
 POINTS = ("screening", "balanced", "rule-in")
-PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward full of coughing children
+PREVALENCES = (0.05, 0.30)  # at which PPV and NPV are shown: a general clinic, a ward of children with a cough
 THRESHOLDS = np.linspace(0, 1, 401)
 
 
@@ -70,13 +70,13 @@ def draw_threshold_curve(results: Results) -> Drawing:
     names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
     seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
     *values, chosen = (results.estimate(final, "test", name, seed).value for name in names)
-    found, spared, found_then, spared_then = (percent(value) for value in values)
+    sensitivity, specificity, sensitivity_then, specificity_then = (percent(value) for value in values)
     title = (
-        f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {found} to {found_then} "
-        f"and specificity from {spared} to {spared_then}"
+        f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {sensitivity} to "
+        f"{sensitivity_then} and specificity from {specificity} to {specificity_then}"
     )
-    who = results.title(final)
-    note = f"{who}, probabilities averaged over seeds. The threshold is chosen on validation and its stress copies."
+    chosen_on = "The threshold is chosen on validation and its stress copies."
+    note = f"{results.title(final)}, probabilities averaged over seeds. {chosen_on}"
     figure = new_figure(title, note, height=5.8)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, metric, of in zip(axes, ("sensitivity", "specificity"), ("PNEUMONIA", "NORMAL"), strict=True):
@@ -90,10 +90,10 @@ def draw_threshold_curve(results: Results) -> Drawing:
 
 def compute_threshold_curve(frame: pd.DataFrame) -> pd.DataFrame:
     """sensitivity and specificity in percent at each of THRESHOLDS (the index)."""
-    y_prob, ill = frame["y_prob"].to_numpy(), frame["label"].to_numpy() == 1
-    found, spared = np.sort(y_prob[ill]), np.sort(y_prob[~ill])
-    sensitivity = 1 - np.searchsorted(found, THRESHOLDS, side="left") / len(found)
-    specificity = np.searchsorted(spared, THRESHOLDS, side="left") / len(spared)
+    y_prob, positive = frame["y_prob"].to_numpy(), frame["label"].to_numpy() == 1
+    pneumonia, normal = np.sort(y_prob[positive]), np.sort(y_prob[~positive])
+    sensitivity = 1 - np.searchsorted(pneumonia, THRESHOLDS, side="left") / len(pneumonia)
+    specificity = np.searchsorted(normal, THRESHOLDS, side="left") / len(normal)
     return pd.DataFrame({"sensitivity": 100 * sensitivity, "specificity": 100 * specificity}, index=THRESHOLDS)
 
 
@@ -106,7 +106,7 @@ def plot_threshold_curve(curves: dict[str, pd.DataFrame], metric: str, colour: s
 
 
 def mark_thresholds(chosen: float, ax: Axes) -> None:
-    """HALF and the chosen threshold as vertical lines, named above the axes on sides that cannot collide."""
+    """HALF and the chosen threshold as vertical lines, labelled above the axes so that the labels cannot overlap."""
     right = chosen >= HALF
     for threshold, text, shade in ((HALF, f"{HALF}", GRAY), (chosen, f"chosen: {chosen:.2f}", "black")):
         ax.axvline(threshold, color=shade, linewidth=1.2)

@@ -7,15 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
-from ..data.catalog import find_root, select_used
-from ..data.dataset import load_radiographs
-from ..data.radiograph import read_radiograph
-from ..evaluation.estimate import join_words
-from ..results import Results
-from ..style import new_figure, own_axes
-from ..transforms.augmentations import AUGMENTATIONS, augment_batch
-from ..transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
+from ...config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
+from ...data.catalog import find_root, select_used
+from ...data.dataset import load_radiographs
+from ...data.radiograph import read_radiograph
+from ...evaluation.estimate import join_words
+from ...results import Results
+from ...style import new_figure, own_axes
+from ...transforms.augmentations import AUGMENTATIONS, augment_batch
+from ...transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
 
 SHOWN_SIZE = 224  # pixels of a radiograph that is shown rather than learned from
 DRAWS = 7  # augmented versions of one radiograph

@@ -7,7 +7,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from tiny import shrink
+from tiny_runs import shrink
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.generators import RadiographGenerator

@@ -1,4 +1,4 @@
-"""Killed twenty times at random moments, a training ends with the weights of one that was left in peace."""
+"""A training that is killed twenty times at random moments ends with the weights of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import CNN, tiny_run
+from tiny_runs import CNN, tiny_run
 
 from pneumonia.config import Run
 from pneumonia.data.catalog import build_catalog
@@ -24,12 +24,12 @@ SEEDS = (0, 1)
 
 pytestmark = [
     pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="takes a minute or two: set SLOW_TESTS=1"),
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system knows no SIGKILL"),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL"),
 ]
 
 
 def train(data: Path, home: Path, catalog: pd.DataFrame) -> None:
-    """What the killed process does: the same as any other time."""
+    """What each process runs, killed or not."""
     run = tiny_run(data, home, (CNN,), SEEDS, balance_classes=True)
     with (home / "log").open("a") as log:
         train_all(run, catalog, say=lambda line: print(line, file=log, flush=True))
@@ -46,14 +46,14 @@ def assert_same(run: Run, other: Run) -> None:
         assert losses[0] == losses[1]
 
 
-def test_killed_twenty_times_equals_left_in_peace(clean_tree, tmp_path, processes):
-    homes = {name: tmp_path / name for name in ("peace", "killed")}
+def test_killed_twenty_times_equals_uninterrupted(clean_tree, tmp_path, processes):
+    homes = {name: tmp_path / name for name in ("uninterrupted", "killed")}
     for home in homes.values():
         home.mkdir()
-    peace, killed = (tiny_run(clean_tree, home, (CNN,), SEEDS, balance_classes=True) for home in homes.values())
-    catalog, moments = build_catalog(peace), np.random.default_rng(7)
+    uninterrupted, killed = (tiny_run(clean_tree, home, (CNN,), SEEDS, balance_classes=True) for home in homes.values())
+    catalog, moments = build_catalog(uninterrupted), np.random.default_rng(7)
     start = time.perf_counter()
-    process = processes.Process(target=train, args=(clean_tree, homes["peace"], catalog))
+    process = processes.Process(target=train, args=(clean_tree, homes["uninterrupted"], catalog))
     process.start()
     process.join()
     assert process.exitcode == 0
@@ -62,16 +62,16 @@ def test_killed_twenty_times_equals_left_in_peace(clean_tree, tmp_path, processe
         process = processes.Process(target=train, args=(clean_tree, homes["killed"], catalog))
         process.start()
         process.join(moments.uniform(0, duration))
-        process.kill()  # no harm to one that is done
+        process.kill()  # harmless if it has finished
         process.join()
         if process.exitcode == -signal.SIGKILL:
             kills += 1
-        else:  # done before its kill came: compare, and begin anew
+        else:  # finished before it was killed: compare, and start again
             assert process.exitcode == 0
-            assert_same(killed, peace)
+            assert_same(killed, uninterrupted)
             shutil.rmtree(killed.models_dir)
     train(clean_tree, homes["killed"], catalog)
-    assert_same(killed, peace)
+    assert_same(killed, uninterrupted)
     assert "continuing after epoch" in (homes["killed"] / "log").read_text()  # else nothing was resumed
     left = [file.name for folder in (killed.models_dir, killed.cache) for file in folder.iterdir()]
     assert [name for name in left if name.startswith((".part", "checkpoint"))] == []

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..data.catalog import select_used
-from ..evaluation.estimate import percent
-from ..evaluation.metrics import HALF, apply_threshold
-from ..results import Results
-from ..style import new_figure, own_axes
+from ...data.catalog import select_used
+from ...evaluation.estimate import percent
+from ...evaluation.metrics import HALF, apply_threshold
+from ...results import Results
+from ...style import new_figure, own_axes
 from .radiographs import attribute, hide_frame, pick_patients, plot_radiograph, read_pictures
 
 EVIDENCE_COLOUR = "#D55E00"
@@ -37,8 +37,8 @@ def compute_mean_evidence(results: Results, images: np.ndarray) -> tuple[np.ndar
 
     Raises: PneumoniaError when a member is not trained.
     """
-    from ..models.gradcam import compute_evidence, find_pooled_head
-    from ..models.weights import load_trained
+    from ...models.gradcam import compute_evidence, find_pooled_head
+    from ...models.weights import load_trained
 
     config = results.run.model(results.final_model)
     models = [load_trained(results.run, config, seed) for seed in results.run.seeds_of(config)]

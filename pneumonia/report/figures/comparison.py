@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from ..config import CLAIMED_ACCURACY, CLASS_NAMES, ModelConfig
-from ..evaluation.estimate import Estimate, percent
-from ..evaluation.metrics import HALF, compute_counts
-from ..evaluation.scores import STRESS_COPIES
-from ..results import Results
-from ..style import (
+from ...config import CLAIMED_ACCURACY, CLASS_NAMES, ModelConfig
+from ...evaluation.estimate import Estimate, percent
+from ...evaluation.metrics import HALF, compute_counts
+from ...evaluation.scores import STRESS_COPIES
+from ...results import Results
+from ...style import (
     GRAY,
     SPLIT_MARKS,
     SPLIT_TITLES,

@@ -1,7 +1,6 @@
 """Every figure of the project: result files -> images/<stem>.png.
 
-A figure of a study is entered in the file of the study, any other one in CORE below: a function Results -> matplotlib
-Figure.
+Each is a function Results -> matplotlib Figure: those of a study are listed in its own file, all others in CORE below.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from pathlib import Path
 
 import matplotlib.figure
 
-from ..config import PneumoniaError
-from ..results import Results
-from ..studies import STUDIES
-from ..studies.study import Figure, Question
-from ..style import mark_simulated, new_figure, use_style, write_png
+from ...config import PneumoniaError
+from ...results import Results
+from ...studies import STUDIES
+from ...studies.study import Figure, Question
+from ...style import mark_simulated, new_figure, use_style, write_png
+from .calibration import draw_calibration
 from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
 from .mistakes import draw_gradcam, draw_worst_mistakes
-from .probabilities import draw_calibration
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.

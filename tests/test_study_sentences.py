@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from measured import make_bench, make_learning_curve, make_masking, make_pareto, make_robustness, make_three_class
+from invented_results import (
+    make_bench,
+    make_learning_curve,
+    make_masking,
+    make_pareto,
+    make_robustness,
+    make_three_class,
+)
 
 from bench.measure import COLUMNS
 from pneumonia.config import ROOT

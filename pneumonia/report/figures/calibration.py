@@ -1,4 +1,4 @@
-"""What the probabilities are worth: calibration and threshold_curve."""
+"""Reliability diagrams and histograms of the probabilities: calibration."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evaluation.metrics import ECE_BINS, ece
-from ..evaluation.significance import binomial_interval
-from ..results import Results
-from ..style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
+from ...evaluation.metrics import ECE_BINS, ece
+from ...evaluation.significance import binomial_interval
+from ...results import Results
+from ...style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
 
 EDGES = np.linspace(0, 1, ECE_BINS + 1)
 SMALLEST_BIN = 5  # radiographs; smaller bins count for the ECE but are not drawn
@@ -20,14 +20,14 @@ THRESHOLDS = np.linspace(0, 1, 401)
 def compute_reliability(frame: pd.DataFrame) -> pd.DataFrame:
     """Per bin of y_prob (those of the ECE): n, mean y_prob, observed share of PNEUMONIA and its exact 95 % interval."""
     bins = np.digitize(frame["y_prob"], EDGES[1:-1], right=True)
-    table = frame.groupby(bins).agg(n=("label", "size"), y_prob=("y_prob", "mean"), ill=("label", "sum"))
-    table["observed"] = table["ill"] / table["n"]
-    table["low"], table["high"] = binomial_interval(table["ill"], table["n"])
+    table = frame.groupby(bins).agg(n=("label", "size"), y_prob=("y_prob", "mean"), positives=("label", "sum"))
+    table["observed"] = table["positives"] / table["n"]
+    table["low"], table["high"] = binomial_interval(table["positives"], table["n"])
     return table
 
 
 def plot_reliability(frame: pd.DataFrame, label: str, colour: str, marker: str = "o", ax: Axes | None = None) -> Axes:
-    """Observed share of PNEUMONIA against the probability that was given; on the diagonal they are the same."""
+    """Observed share of PNEUMONIA against the predicted probability; on the diagonal they are equal."""
     ax = own_axes(ax)
     table = compute_reliability(frame).query("n >= @SMALLEST_BIN")
     bars = np.abs(table[["low", "high"]].sub(table["observed"], axis=0)).T.to_numpy()

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from ..evaluation.metrics import HALF, average_precision, compute_counts, roc_auc
-from ..results import Results
-from ..style import model_colours, new_figure, own_axes, signed, wrap
+from ...evaluation.metrics import HALF, average_precision, compute_counts, roc_auc
+from ...results import Results
+from ...style import model_colours, new_figure, own_axes, signed, wrap
 
 LEARNING_QUANTITIES = ("loss", "accuracy")
 

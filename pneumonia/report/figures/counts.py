@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from ..config import CLAIMED_ACCURACY, CLASS_NAMES
-from ..data.catalog import select_used
-from ..evaluation.estimate import percent
-from ..evaluation.significance import binomial_interval
-from ..results import Results
-from ..style import KIND_COLOURS, SPLIT_TITLES, new_figure, own_axes
+from ...config import CLAIMED_ACCURACY, CLASS_NAMES
+from ...data.catalog import select_used
+from ...evaluation.estimate import percent
+from ...evaluation.significance import binomial_interval
+from ...results import Results
+from ...style import KIND_COLOURS, SPLIT_TITLES, new_figure, own_axes
 
 MARK_COLOUR = "#0072B2"
 SPLITS = ("train_fit", "validation", "test")

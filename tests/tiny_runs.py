@@ -1,4 +1,4 @@
-"""The smallest runs that still go through every step: 32 px, a few epochs, on a handful of simulated radiographs."""
+"""Runs small enough to train in a test: three epochs at 32 px on a few simulated radiographs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from pneumonia.config import ModelConfig, Run
 from pneumonia.data.catalog import build_catalog
 from pneumonia.models.training import train_all
-from pneumonia.pipeline import make_catalog, make_metrics, make_models, make_predictions
+from pneumonia.pipeline import make_catalog, make_metrics, make_models, make_predictions, make_study
+from pneumonia.results import load_results, read_table
 from pneumonia.series import simulated_run
+from pneumonia.studies import STUDIES
 
-CNN = "basic_cnn_augmented"
+CNN = "basic_cnn_augmented"  # the one network of the fixtures `trained` and `finished`
 
 
 def tiny_run(data: Path | None, home: Path, names: tuple = (), seeds: tuple[int, ...] = (0,), **changes) -> Run:
@@ -49,6 +52,25 @@ def finish(trained: tuple[Run, pd.DataFrame, list[dict]], home: Path) -> tuple[R
     return run, catalog
 
 
+def tiny_recipe(run: Run) -> ModelConfig:
+    """The network that the studies vary, trained for one epoch."""
+    return replace(run.model(CNN), augmentations=("aspect", "flip"), epochs=1, seeds=())
+
+
+def make_study_twice(run, name, study, monkeypatch) -> pd.DataFrame:
+    """The table of a study, made and then asked for again, which neither trains nor looks at test."""
+    place, small = f"pneumonia.studies.{name}.STUDY", replace(STUDIES[name].load(), networks=lambda base: study)
+    monkeypatch.setattr(place, small)
+    looks = len(read_table(run, "test_looks"))
+    table = make_study(run, name, say=lambda line: None)
+    monkeypatch.setattr(place, replace(small, compute=lambda *_, **__: pytest.fail("made again")))
+    pd.testing.assert_frame_equal(make_study(run, name, say=lambda line: None), table)
+    assert len(read_table(run, "test_looks")) == looks + 1
+    assert read_table(run, "test_looks")["why"].iloc[-1] == small.looks_at_test
+    pd.testing.assert_frame_equal(load_results(run).table(name), table)
+    return table
+
+
 def write_tree(root: Path, paths: list[str], size: int = 24) -> Path:
     """Gray noise under the given names, another picture under each."""
     for seed, path in enumerate(paths):
@@ -62,5 +84,7 @@ def names_of(split: str, count: int, start: int = 1) -> list[str]:
     """`count` children per kind in the official folder `split`, one radiograph each."""
     numbers = range(start, start + count)
     normal = [f"{split}/NORMAL/IM-{number:04d}-0001.jpeg" for number in numbers]
-    ill = [f"{split}/PNEUMONIA/person{number}_{kind}_1.jpeg" for number in numbers for kind in ("bacteria", "virus")]
-    return normal + ill
+    pneumonia = [
+        f"{split}/PNEUMONIA/person{number}_{kind}_1.jpeg" for number in numbers for kind in ("bacteria", "virus")
+    ]
+    return normal + pneumonia

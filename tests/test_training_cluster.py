@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import CNN, tiny_run
+from tiny_runs import CNN, tiny_run
 
 from pneumonia import ray_cluster
 from pneumonia.config import PneumoniaError, Run

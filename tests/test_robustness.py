@@ -1,0 +1,63 @@
+"""Robustness: corruption errors, the worst case, and resampling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pneumonia.studies import robustness
+from pneumonia.studies.conditions import (
+    Measured,
+    shrink_as_trained,
+)
+from pneumonia.studies.robustness import (
+    ALL,
+    RESAMPLING,
+    compute_corruption_errors,
+    find_worst,
+    find_worst_resampling,
+    resample,
+)
+from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
+
+
+def made_up(errors: dict[str, float]) -> dict:
+    """Every corruption and severity costs a model the same error."""
+    return {
+        (model, name, severity, "accuracy"): Measured(1 - error, np.full(5, 1 - error), 2)
+        for model, error in errors.items()
+        for name in CORRUPTIONS
+        for severity in SEVERITIES
+    }
+
+
+def test_corruption_errors_are_relative_to_the_basic_network():
+    found = compute_corruption_errors(made_up({"basic_cnn": 0.2, "net": 0.05}))
+    assert found["net", ALL, 0, "corruption_error"].value == pytest.approx(0.25)
+    assert found["basic_cnn", "blur", 0, "corruption_error"].value == pytest.approx(1)
+    assert found["net", ALL, 0, "accuracy"].value == pytest.approx(0.95)
+    alone = compute_corruption_errors(made_up({"net": 0.05}))
+    assert ("net", ALL, 0, "corruption_error") not in alone
+
+
+def test_the_worst_realistic_case_and_the_resampling_are_found():
+    rows = [("net", "blur", s, "accuracy", 0.9 - s / 10) for s in SEVERITIES]
+    rows += [("net", "none", 0, "accuracy", 0.95)] + [
+        ("net", f"resampled {m}", 0, "accuracy", 0.95) for m in RESAMPLING
+    ]
+    table = pd.DataFrame(rows, columns=["model", "condition", "severity", "metric", "value"])
+    table.loc[table["condition"] == "resampled nearest", "value"] = 0.93
+    assert find_worst(table, "net")["severity"] == 3
+    assert find_worst_resampling(table, "net") == ("nearest", pytest.approx(-2.0))
+
+
+def test_resampling_goes_to_the_size_of_the_model(chests):
+    for method in RESAMPLING.values():
+        assert resample(chests, 32, method).shape == (12, 32, 32)
+    assert shrink_as_trained(chests, 32).shape == (12, 32, 32)
+
+
+def test_every_condition_is_named_once():
+    named = [(condition.name, condition.severity) for condition in robustness.build_conditions()]
+    assert len(named) == len(set(named)) == 1 + 4 + 16 * 5
