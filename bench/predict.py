@@ -31,7 +31,7 @@ DECODED = 512  # radiographs for the throughput
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 Score = Callable[[np.ndarray], np.ndarray]  # uint8 (n, h, w) -> probability (n,)
 
-# What somebody would write who answers one radiograph with Keras; nothing is imported that it does not need.
+# How one radiograph would be predicted with Keras; nothing is imported that this does not need.
 ANSWER_BY_KERAS = """
 import sys
 from pathlib import Path

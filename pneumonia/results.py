@@ -1,4 +1,4 @@
-"""The result files: the only door through which tables go into results/ and come out of it."""
+"""The result files: every read and write of a table in results/ goes through here."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
 
 
 def read_table(run: Run, name: str) -> pd.DataFrame:
-    """Read results/<name>.csv; empty text stays empty text, numbers that are not there are nan.
+    """Read results/<name>.csv; empty text stays empty text, missing numbers are nan.
 
     Raises: PneumoniaError naming the command that makes the missing or broken file.
     """
@@ -132,7 +132,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
 def _read_measured(run: Run) -> dict[str, str]:
     """table -> hash: what was measured earlier stays measured; whether it is current is seen when it is read.
 
-    Without a run.json nobody knows which weights the tables that lie there are of.
+    Without a run.json it is unknown which weights the tables there belong to.
     """
     if (run.results_dir / "run.json").exists():
         return read_run_record(run).get("measured", {})

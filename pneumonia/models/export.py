@@ -51,7 +51,7 @@ def export_final(results: Results) -> Path:
 
 
 def add_outputs(model: keras.Model, train: np.ndarray) -> keras.Model:
-    """A member with two more outputs: the evidence for heatmaps, and how little a picture looks like a child's chest.
+    """A member with two more outputs: the evidence for heatmaps, and how atypical a picture is for a child's chest.
 
     Args: train: uint8 (n, h, w), the radiographs that it was trained on.
     Returns: a model with the outputs of final_model.OUTPUTS, in their order.

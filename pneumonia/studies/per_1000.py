@@ -1,4 +1,4 @@
-"""Of 1,000 children, how many would be missed or treated needlessly, and at what cost? Prices are open to change."""
+"""Of 1,000 children, how many would be missed or treated needlessly, and at what cost? Prices can be changed."""
 
 from __future__ import annotations
 
