@@ -110,8 +110,8 @@ def real_run(data: Path | None) -> Run:
 def simulated_run(data: Path | None) -> Run:
     """The same run in miniature, on simulated radiographs, within build/simulated.
 
-    Compiling takes most of the time: so one seed, but two of the robust network, which is an ensemble in the real run too; and
-    half a deep CNN for EfficientNet-Lite, whose 149 variables take a minute to compile.
+    Compiling takes most of the time. So there is one seed, but two for the robust network, since the real run has an
+    ensemble of it; and half a deep CNN replaces EfficientNet-Lite, whose 149 variables take a minute to compile.
     """
     home = ROOT / "build" / "simulated"
     small = tuple(

@@ -1,4 +1,4 @@
-"""The page in the browser: what it answers, what it keeps to itself, and how it looks in a real Chromium.
+"""The page in the browser: its answers, its privacy, and how it looks in a real Chromium.
 
 The tests of the browser need Gradio, Playwright and a Chromium, and are skipped where one is missing. They also take
 the picture of the page: APP_SCREENSHOT=images/app.png makes them write it there.

@@ -1,4 +1,4 @@
-"""DICOM: the picture that a viewer would show, and not a word about who the child is."""
+"""DICOM: the picture that a viewer would show, and nothing that identifies the child."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as they are written: estimates with their intervals, changes whose words turn with the sign."""
+"""How numbers are written: estimates with their intervals, changes in words that depend on the sign."""
 
 from __future__ import annotations
 

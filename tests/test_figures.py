@@ -1,4 +1,4 @@
-"""Every figure: drawn, labelled, marked, legible, the same twice; and the numbers behind it against other libraries."""
+"""Every figure: drawn, labelled, marked, legible, reproducible; and the numbers behind it against other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rooms of the package: imports lead downwards only, and what reads results needs neither Keras nor TensorFlow."""
+"""The folders of the package: imports lead downwards only, and what reads results needs neither Keras nor TensorFlow."""
 
 from __future__ import annotations
 

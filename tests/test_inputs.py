@@ -1,4 +1,4 @@
-"""Names of any kind, folders, patterns, links and lists -> paths."""
+"""File names of any kind, folders, patterns, links and lists -> paths."""
 
 from __future__ import annotations
 

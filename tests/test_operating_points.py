@@ -1,4 +1,4 @@
-"""Operating points keep what they promise, and bands cover what they say."""
+"""Operating points reach their targets, and referral bands their coverage."""
 
 from __future__ import annotations
 

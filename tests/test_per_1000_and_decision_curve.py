@@ -1,4 +1,4 @@
-"""Costs and benefits: rates against counts by hand, net benefit against its definition, prices that are obeyed."""
+"""Per 1,000 children and decision curve: counts by hand, net benefit by its definition, costs at given prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are complete or absent, checkpoints stay in one piece, records say what a result depends on."""
+"""Files are complete or absent, checkpoints too, and records say what a result depends on."""
 
 from __future__ import annotations
 

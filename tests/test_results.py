@@ -1,4 +1,4 @@
-"""The result files: same bytes for the same numbers, refused when they do not belong together. And the steps."""
+"""The result files: same bytes for the same numbers, refused when they do not match. And the steps of the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences and tables of the studies: the numbers of their result files, in words that turn with them."""
+"""Sentences and tables of the studies: the numbers of their result files, in words that depend on them."""
 
 from __future__ import annotations
 

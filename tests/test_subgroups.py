@@ -1,4 +1,4 @@
-"""Subgroups: the right children in the right group, shares and intervals against a count by hand."""
+"""Subgroups: the right children in the right group, shares and intervals against counts by hand."""
 
 from __future__ import annotations
 

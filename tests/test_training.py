@@ -1,4 +1,4 @@
-"""Training: resumed where it was killed, with the result of an uninterrupted run; never repeated without need."""
+"""Training: a killed one resumes and gives the same result; none is repeated without need."""
 
 from __future__ import annotations
 

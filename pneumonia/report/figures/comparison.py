@@ -77,7 +77,7 @@ def plot_metric(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = 
 
 
 def describe_claim(accuracy: Estimate) -> str:
-    """Where the claimed accuracy lies from the interval of an accuracy."""
+    """Where the claimed accuracy is relative to the interval of an accuracy."""
     claim = f"the claimed {percent(CLAIMED_ACCURACY, 0)}"
     if accuracy.low <= CLAIMED_ACCURACY <= accuracy.high:
         return f"{claim} lies inside that interval"
