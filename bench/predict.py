@@ -184,7 +184,7 @@ def measure_memory(paths: list[Path], count: int, folder: Path, what: str = "rad
 
 
 def compare_originals(originals: Path, copies: Path) -> list[list]:
-    """Probabilities of untouched files beside those of the copies at hand (train and test: nothing is chosen by it)."""
+    """Probabilities of original files and of the copies here, compared (train and test: nothing is chosen by it)."""
     model, paths = FinalModel(), sorted(path.relative_to(originals) for path in originals.glob("*/*/*.jpeg"))
     untouched, small = (
         model.score(np.stack([read_radiograph(folder / path, model.size) for path in paths]))["probability"]

