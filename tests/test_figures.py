@@ -310,7 +310,7 @@ def test_charts_need_only_the_results_and_leave_other_files_alone(drawn, results
 @pytest.mark.parametrize("stem", sorted(PANELS))
 def test_panels_say_what_is_missing(stem, results, tmp_path):
     run = replace(results.run, data=None, home=tmp_path, cache=tmp_path / "cache")
-    with pytest.raises(PneumoniaError, match="no radiographs at hand"):
+    with pytest.raises(PneumoniaError, match="no radiographs available"):
         draw_figure(replace(results, run=run), stem)
     assert not run.images_dir.exists()
 

@@ -30,10 +30,10 @@ def attribute(run: Run) -> str:
 def read_pictures(run: Run, rows: pd.DataFrame, size: int = SHOWN_SIZE) -> np.ndarray:
     """The radiographs of these rows (their column path), uint8 (n, size, size).
 
-    Raises: PneumoniaError when there are no radiographs at hand, or one cannot be read.
+    Raises: PneumoniaError when there are no radiographs, or one cannot be read.
     """
     if run.data is None:
-        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
+        raise PneumoniaError("no radiographs available: set CHEST_XRAY_DIR or run `make download`")
     root = find_root(run.data, run.cache)
     return np.stack([read_radiograph(root / path, size) for path in rows["path"]])
 
