@@ -35,7 +35,7 @@ app: $(INSTALLED_APP)  ## a page in the browser that reads radiographs, for this
 test: $(INSTALLED_DEV)  ## the tests; they need neither network nor radiographs (one module: make test ARGS=tests/test_metrics.py)
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-bench: $(INSTALLED)  ## measure speed beside that of the usual tools -> results/bench.csv, images/bench.png
+bench: $(INSTALLED)  ## measure speed, compared with the usual tools -> results/bench.csv, images/bench.png
 	$(PY) -m bench $(ARGS)
 
 bench-quick: $(INSTALLED)  ## whether `bench` runs, on a few simulated radiographs; writes into build/ only

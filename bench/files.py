@@ -29,7 +29,7 @@ def link_files(source: Path, target: Path, count: int) -> Path:
         name.parent.mkdir(parents=True, exist_ok=True)
         try:
             name.symlink_to(file.resolve())
-        except OSError:  # not every system lets everybody link
+        except OSError:  # not every system lets every user make links
             shutil.copyfile(file, name)
     return target
 

@@ -31,7 +31,7 @@ DECODED = 512  # radiographs for the throughput
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 Score = Callable[[np.ndarray], np.ndarray]  # uint8 (n, h, w) -> probability (n,)
 
-# What somebody would write who answers one radiograph with Keras; nothing is imported that it does not need.
+# How one radiograph would be predicted with Keras; nothing is imported that this does not need.
 ANSWER_BY_KERAS = """
 import sys
 from pathlib import Path
@@ -184,7 +184,7 @@ def measure_memory(paths: list[Path], count: int, folder: Path, what: str = "rad
 
 
 def compare_originals(originals: Path, copies: Path) -> list[list]:
-    """Probabilities of untouched files beside those of the copies at hand (train and test: nothing is chosen by it)."""
+    """Probabilities of original files and of the copies here, compared (train and test: nothing is chosen by it)."""
     model, paths = FinalModel(), sorted(path.relative_to(originals) for path in originals.glob("*/*/*.jpeg"))
     untouched, small = (
         model.score(np.stack([read_radiograph(folder / path, model.size) for path in paths]))["probability"]

@@ -1,4 +1,4 @@
-"""The steps of the data flow, in order; the command line and the notebook take the same ones.
+"""The steps of the data flow, in order; the command line and the notebook share them.
 
 radiographs -> catalog.csv -> models/ -> predictions.csv -> metrics.csv and what follows -> studies -> final.onnx
 """

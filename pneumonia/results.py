@@ -1,4 +1,4 @@
-"""The result files: the only door through which tables go into results/ and come out of it."""
+"""The result files: every read and write of a table in results/ goes through here."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
 
 
 def read_table(run: Run, name: str) -> pd.DataFrame:
-    """Read results/<name>.csv; empty text stays empty text, numbers that are not there are nan.
+    """Read results/<name>.csv; empty text stays empty text, missing numbers are nan.
 
     Raises: PneumoniaError naming the command that makes the missing or broken file.
     """
@@ -132,7 +132,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
 def _read_measured(run: Run) -> dict[str, str]:
     """table -> hash: what was measured earlier stays measured; whether it is current is seen when it is read.
 
-    Without a run.json nobody knows which weights the tables that lie there are of.
+    Without a run.json it is unknown which weights the tables there belong to.
     """
     if (run.results_dir / "run.json").exists():
         return read_run_record(run).get("measured", {})
@@ -140,12 +140,12 @@ def _read_measured(run: Run) -> dict[str, str]:
 
 
 def _find_measured(run: Run) -> list[str]:
-    """The names of all tables in results/ beside TABLES."""
+    """The names of all tables in results/ other than TABLES."""
     return sorted(path.stem for path in run.results_dir.glob("*.csv") if path.stem not in TABLES)
 
 
 def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None = None) -> None:
-    """Write a table beside TABLES, and into run.json the hash of the weights (or the catalog) that it was made with.
+    """Write a table other than TABLES, and into run.json the hash of the weights (or the catalog) it was made with.
 
     Args: digest: None for a table that follows from predictions.csv and is made with metrics.csv; it is not listed.
     """
@@ -158,7 +158,7 @@ def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None 
 
 
 def is_current(run: Run, record: dict, name: str) -> bool:
-    """Whether a table beside TABLES is there and of the weights and radiographs that run.json describes.
+    """Whether a table other than TABLES exists and belongs to the weights and radiographs in run.json.
 
     What is not listed there follows from predictions.csv, see `write_measured`.
     """

@@ -9,7 +9,7 @@ from .config import ROOT, ModelConfig, Run
 
 FROM_SCRATCH = ("build_basic_cnn", "build_deep_cnn")  # builders of the candidates for the final model
 STRONG_AUGMENTATION = ("flip", "affine", "exposure")
-ROBUST_AUGMENTATION = ("tones", "aspect", "flip", "framing", "exposure")  # against what fools the other models
+ROBUST_AUGMENTATION = ("tones", "aspect", "flip", "framing", "exposure")  # against what misleads the other models
 
 MODEL_SERIES = (
     ModelConfig("majority", "Majority class", "build_majority", image_size=16),
@@ -65,7 +65,7 @@ MODEL_SERIES = (
 
 
 def _ablation_row(name: str, title: str, *augmentations: str, **options) -> ModelConfig:
-    """The Robust CNN in small: 96 px and 12 epochs, and everything else but the augmentations as there."""
+    """A small Robust CNN: 96 px and 12 epochs, all else but the augmentations unchanged."""
     return ModelConfig(
         name=f"ablation_{name}",
         title=title,
@@ -108,10 +108,10 @@ def real_run(data: Path | None) -> Run:
 
 
 def simulated_run(data: Path | None) -> Run:
-    """The same story in miniature, on simulated radiographs; it owns nothing outside build/simulated.
+    """The same run in miniature, on simulated radiographs, within build/simulated.
 
-    What costs is compiling: so one seed, but two of the robust network, which is an ensemble in the real run too; and
-    half a deep CNN for EfficientNet-Lite, whose 149 variables take a minute to compile.
+    Compiling takes most of the time. So there is one seed, but two for the robust network, since the real run has an
+    ensemble of it; and half a deep CNN replaces EfficientNet-Lite, whose 149 variables take a minute to compile.
     """
     home = ROOT / "build" / "simulated"
     small = tuple(
@@ -122,7 +122,7 @@ def simulated_run(data: Path | None) -> Run:
             epochs=min(config.epochs, 4),
             batch_size=16,
             seeds=(0, 1) if len(config.seeds) > 1 else (),
-            pretrained=False,  # nothing is fetched for it
+            pretrained=False,  # nothing is downloaded for it
         )
         for config in MODEL_SERIES
     )

@@ -61,7 +61,7 @@ SPLIT_TITLES = {
     "test": "official test",
 }
 SPLIT_LINES = {"validation": ":", STRESS_COPIES: "--", "test": "-"}
-SPLIT_MARKS = {  # a ring, so that it shows round what lies on it
+SPLIT_MARKS = {  # a ring, so that it stays visible around other marks
     "validation": {"marker": "o", "markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.8},
     STRESS_COPIES: {"marker": "D", "markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.8},
     "test": {"marker": "s", "markersize": 8},
@@ -181,7 +181,7 @@ def _measure(line: str, size: float, bold: bool) -> float:
 
 
 def describe_change(before: float, after: float) -> str:
-    """Where `after` lies from `before` (both in 0-1), in words that are true for either sign."""
+    """The change from `before` to `after` (both in 0-1), in words that hold for either sign."""
     points = round(100 * (after - before), 1)
     return f"{abs(points):.1f} points {'below' if points < 0 else 'above'} it" if points else "level with it"
 

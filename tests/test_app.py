@@ -1,4 +1,4 @@
-"""The page in the browser: what it answers, what it keeps to itself, and how it looks in a real Chromium.
+"""The page in the browser: its answers, its privacy, and how it looks in a real Chromium.
 
 The tests of the browser need Gradio, Playwright and a Chromium, and are skipped where one is missing. They also take
 the picture of the page: APP_SCREENSHOT=images/app.png makes them write it there.
@@ -255,7 +255,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """(address, folder that holds the uploads) of a page that a process of its own serves; it must end well."""
+    """(address, folder that holds the uploads) of a page served by its own process, which must exit cleanly."""
     pytest.importorskip("gradio", reason="needs Gradio: pip install -e .[app]")
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     code = (
@@ -299,7 +299,7 @@ def page(server, browser):
 
 
 def upload(page, *paths: str) -> list[str]:
-    """Hand files in; returns the text of each answer."""
+    """Upload files; returns the text of each answer."""
     page.set_input_files("input[type=file]", list(paths))
     page.wait_for_selector("#answers .card")
     return page.locator("#answers .card").all_inner_texts()

@@ -23,7 +23,7 @@ NETWORKS = [config for config in MODEL_SERIES if config.is_cnn]
 
 
 def noise(count: int, size: int) -> np.ndarray:
-    """Pixels as the generators hand them over: float32 (count, size, size, 1) in 0-255."""
+    """Pixels as the generators return them: float32 (count, size, size, 1) in 0-255."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 1)).astype(np.float32)
 
 
@@ -68,7 +68,7 @@ def test_output_is_a_probability_even_for_extreme_pixels(builder):
 
 @BOTH
 def test_network_owns_its_scaling(builder):
-    """What enters is 0-255; what the first convolution sees is 0-1, and nobody else may scale."""
+    """What enters is 0-255; what the first convolution sees is 0-1, and nothing else may scale."""
     model = small_network(builder)
     scaling = [layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling)]
     assert len(scaling) == 1
@@ -142,7 +142,7 @@ def rows() -> pd.DataFrame:
     )
 
 
-def test_majority_class_calls_everybody_ill_with_the_prevalence(rows):
+def test_majority_class_predicts_the_prevalence_for_every_child(rows):
     model = build_model(RUN.model("majority")).fit(np.zeros((60, 1)), rows["label"])
     assert isinstance(model, DummyClassifier)
     assert model.predict_proba(np.ones((3, 1)))[:, 1] == pytest.approx([0.75] * 3)

@@ -47,7 +47,7 @@ def test_ratios_are_taken_within_a_run_and_then_the_median():
     assert table.loc["usual", "versus"] == "" and math.isnan(table.loc["usual", "ratio"])
 
 
-def test_nothing_is_no_base_for_a_ratio():
+def test_a_ratio_to_zero_is_undefined():
     assert math.isnan(summarise(raw(usual=[0.0], ours=[5.0])).set_index("variant").loc["ours", "ratio"])
 
 

@@ -48,7 +48,7 @@ SMALL_TREE = names_of("train", 8) + names_of("val", 1, start=50) + names_of("tes
 
 @pytest.fixture(scope="module")
 def audited(simulated_tree, tmp_path_factory) -> pd.DataFrame:
-    """The catalog of the tree in which all goes wrong, by path."""
+    """The catalog of `simulated_tree`, by path."""
     return build_catalog(tiny_run(simulated_tree, tmp_path_factory.mktemp("home"))).set_index("path", drop=False)
 
 
@@ -155,7 +155,7 @@ def test_catalog_is_the_same_whenever_it_is_built(audited, simulated_tree, audit
         ("scan_17", "PNEUMONIA", None, "unknown"),
     ],
 )
-def test_names_tell_the_patient_and_the_kind(stem, class_name, patient, kind):
+def test_names_give_the_patient_and_the_kind(stem, class_name, patient, kind):
     assert parse_name(stem, class_name) == (patient, kind)
 
 
@@ -248,7 +248,7 @@ def test_clutter_is_ignored(tmp_path, audit):
 
 
 def refusal(audit, data: Path) -> str:
-    """The one line with which a folder is refused."""
+    """The one-line error for a folder."""
     with pytest.raises(PneumoniaError) as caught:
         audit(data)
     line = str(caught.value)

@@ -1,4 +1,4 @@
-"""Validation is carved out by patient, stratified by kind, fixed by seed."""
+"""Validation is split off by patient, stratified by kind, fixed by seed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ COMMAND = [sys.executable, "-m", "pneumonia", "predict"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Six radiographs, two of them DICOM, under names that are not easy."""
+    """Six radiographs, two of them DICOM, with awkward names."""
     folder = tmp_path_factory.mktemp("radiographs")
     for seed, name in enumerate(("a b.png", "-dash.png", "line\nbreak.png", "🫁.jpeg")):
         Image.fromarray(simulate_radiograph("bacteria", np.random.default_rng(seed), 160)).save(folder / name)

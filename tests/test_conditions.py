@@ -1,4 +1,4 @@
-"""Conditions: scored as in predictions, scored once, one look at test each."""
+"""Conditions: scored as in predictions, scored once, and counted as one look at test."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(ModelConfig) if field.name not in ("title", "seeds")])
-def test_every_field_that_training_hangs_on_changes_the_hash(field):
+def test_every_field_that_training_depends_on_changes_the_hash(field):
     assert replace(CONFIG, **{field: CHANGED[field]}).hash() != CONFIG.hash()
 
 

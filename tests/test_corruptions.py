@@ -29,7 +29,7 @@ def test_corruptions_keep_form_and_input_and_grow(name, chests):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_the_draw_hangs_on_the_file_alone(name, chests):
+def test_the_draw_depends_on_the_file_alone(name, chests):
     np.testing.assert_array_equal(
         corrupt(chests[::-1], DIGESTS[::-1], name, 3)[::-1], corrupt(chests, DIGESTS, name, 3)
     )

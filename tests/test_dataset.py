@@ -1,4 +1,4 @@
-"""Radiographs: rows, pixels and labels stay together, whatever is chosen."""
+"""Radiographs: rows, pixels and labels stay aligned, whatever is selected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM: the picture that a viewer would show, and not a word about who the child is."""
+"""DICOM: the picture that a viewer would show, and nothing that identifies the child."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ def test_png_and_dicom_are_the_same_input(tmp_path):
 
 def damaged() -> dict[str, bytes]:
     whole, meta = make_dicom(RAMP), make_dicom(RAMP, "rle")
-    told = b"1.2.840.10008.1.2.1\0"  # the transfer syntax of `whole`
+    syntax = b"1.2.840.10008.1.2.1\0"  # the transfer syntax of `whole`
     return {
         "no picture": make_dicom(RAMP, PixelData=None),
         "several frames": make_dicom(RAMP, NumberOfFrames=4),
         "too large": make_dicom(RAMP, Rows=30000, Columns=30000),
-        "fewer pixels than told": make_dicom(RAMP, Rows=200),
+        "fewer pixels than the header says": make_dicom(RAMP, Rows=200),
         "pixels cut off": whole[:-2000],
         "compressed pixels cut off": meta[: len(meta) // 2],
         "broken header": whole[:150] + b"\xff" * 60 + whole[210:],
         "nothing but the preamble": whole[:132],
-        "another transfer syntax": whole.replace(told, b"1.2.840.10008.1.2.5\0"),
-        "unknown transfer syntax": whole.replace(told, b"1.2.840.99999.9.9.9\0"),
+        "another transfer syntax": whole.replace(syntax, b"1.2.840.10008.1.2.5\0"),
+        "unknown transfer syntax": whole.replace(syntax, b"1.2.840.99999.9.9.9\0"),
         "no rows": make_dicom(RAMP, Rows=0),
         "no window": make_dicom(RAMP, WindowCenter=100, WindowWidth=0),
     }
@@ -139,7 +139,7 @@ def test_header_says_what_the_model_is_not_made_for(changes, expected):
     assert explain_header(read_dicom(make_dicom(RAMP, **changes), "x.dcm")[1]) == expected
 
 
-def test_header_holds_nothing_that_tells_who_it_is():
+def test_header_holds_nothing_that_identifies_the_patient():
     header = read_dicom(make_dicom(RAMP), "x.dcm")[1]
     assert isinstance(header, Header)
     assert [secret for secret in SECRETS if secret in repr(header)] == []

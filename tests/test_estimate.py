@@ -1,4 +1,4 @@
-"""Numbers as they are written: estimates with their intervals, changes whose words turn with the sign."""
+"""How numbers are written: estimates with their intervals, changes in words that depend on the sign."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_is_not_defined_is_a_dash():
         ("roc_auc", 0.98, 0.98, "0.000", "0.000", "level with"),
     ],
 )
-def test_a_change_turns_with_its_sign(metric, a, b, size, signed, phrase):
+def test_a_change_is_worded_by_its_sign(metric, a, b, size, signed, phrase):
     change = Estimate.of(metric, a) - Estimate.of(metric, b)
     assert (str(change), change.signed, change.phrase) == (size, signed, phrase)
     assert phrase.endswith(change.direction)

@@ -83,10 +83,10 @@ def test_thresholds_reach_what_they_promise():
     test = frames[0].assign(split="test", y_prob=1 - frames[0]["y_prob"])  # would turn everything around
     chosen = export.choose_thresholds(Scores.parse(pd.concat([*frames, test])).pooled("m"))
     points = chosen["operating_points"]
-    ill, well = y_prob[y_true == 1], y_prob[y_true == 0]
-    assert apply_threshold(ill, points["screening"]).mean() >= 0.98
-    assert apply_threshold(ill, points["screening"] + 0.01).mean() < 0.98
-    assert 1 - apply_threshold(well, points["rule-in"]).mean() >= 0.98
-    assert 1 - apply_threshold(well, points["rule-in"] - 0.01).mean() < 0.98
+    pneumonia, normal = y_prob[y_true == 1], y_prob[y_true == 0]
+    assert apply_threshold(pneumonia, points["screening"]).mean() >= 0.98
+    assert apply_threshold(pneumonia, points["screening"] + 0.01).mean() < 0.98
+    assert 1 - apply_threshold(normal, points["rule-in"]).mean() >= 0.98
+    assert 1 - apply_threshold(normal, points["rule-in"] - 0.01).mean() < 0.98
     low, high = chosen["referral"]
-    assert (ill < low).mean() <= 0.05 and (well >= high).mean() <= 0.05 and low < high
+    assert (pneumonia < low).mean() <= 0.05 and (normal >= high).mean() <= 0.05 and low < high

@@ -64,19 +64,19 @@ def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     }
 
 
-def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
+def test_our_own_radiographs_are_recognised(finished, tmp_path):
     run, catalog = finished
     listing = tmp_path / "ours.csv"
     used = catalog.query("split == 'train_fit'").groupby("class_name").head(3)
     used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
     validation = read_table(run, "predictions").query("split == 'validation'")
     found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
-    assert "6 of 6 radiographs are this project's own (6 of train_fit): not another hospital's" in found.warnings
+    assert "6 of 6 radiographs are this project's own (6 of train_fit), not another hospital's" in found.warnings
     assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
     assert not found.drift["what"].str.startswith("site").any()
 
 
-def test_other_radiographs_at_home_cost_only_the_comparison_of_sites(finished, site, tmp_path):
+def test_other_radiographs_than_the_catalog_prevent_only_the_comparison_of_sites(finished, site, tmp_path):
     run, catalog = finished
     validation = read_table(run, "predictions").query("split == 'validation'")
     found = evaluate_external(replace(run, data=tmp_path, cache=tmp_path / "cache"), CNN, validation, site, catalog)
@@ -92,7 +92,7 @@ def test_few_patients_of_a_class_leave_the_other_class_compared(site):
     assert len(missing) == 1 and missing[0].startswith("NORMAL: site against site: fewer than five patients")
 
 
-def test_all_right_is_no_interval_without_width():
+def test_a_perfect_rate_has_an_exact_interval():
     cases = pd.DataFrame({"label": [0] * 4 + [1] * 10, "patient_id": [*"aabb", *"0123456789"]})
     metrics = pd.DataFrame(
         [
@@ -142,7 +142,7 @@ def test_bad_lists_are_one_clear_line(content, message, tmp_path):
         find_cases(listing)
 
 
-def test_blank_lines_of_a_list_count_for_nothing(tmp_path):
+def test_blank_lines_of_a_list_are_ignored(tmp_path):
     listing = tmp_path / "cases.csv"
     listing.write_text("\ufeff\npath , label\n\na.png,0,\n,\nb.png, 1\n")
     cases = find_cases(listing)
@@ -150,7 +150,7 @@ def test_blank_lines_of_a_list_count_for_nothing(tmp_path):
     assert cases["patient_id"].tolist() == cases["path"].tolist()
 
 
-def test_files_whose_names_tell_nobody_are_as_many_patients(tmp_path):
+def test_files_without_a_patient_in_their_name_are_one_patient_each(tmp_path):
     for class_name in CLASS_NAMES:
         (tmp_path / class_name).mkdir()
         (tmp_path / class_name / "000.png").touch()
@@ -176,7 +176,7 @@ def test_a_folder_without_classes_is_refused(tmp_path, capsys, monkeypatch, fini
     assert "name the folder too" in capsys.readouterr().err
 
 
-def test_reports_are_named_after_what_they_are_of(tmp_path, monkeypatch):
+def test_reports_are_named_after_their_source(tmp_path, monkeypatch):
     folder = tmp_path / "St. Anna v1.2"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""Every figure: drawn, labelled, marked, legible, the same twice; and the numbers behind it against other libraries."""
+"""Every figure: drawn, labelled, marked, legible, reproducible; and the numbers behind it against other libraries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from pneumonia.studies.masking import COLUMN_TITLES, pivot_masks
 from pneumonia.studies.operating_points import compute_threshold_curve
 from pneumonia.studies.robustness import average_severities, by_severity
 from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
-from pneumonia.transforms.stress_copies import STRESS_COPIES as TWINS
+from pneumonia.transforms.stress_copies import STRESS_COPIES as COPY_NAMES
 
 STEMS = [
     *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins"),
@@ -81,7 +81,7 @@ def results(clean_tree, tmp_path_factory) -> Results:
 def make_changes(models: list[str]) -> pd.DataFrame:
     """Made-up values of every metric for every change, as attribution.csv and ablation.csv have them."""
     rng, metrics = np.random.default_rng(3), ("roc_auc", "accuracy", "sensitivity", "specificity")
-    keys = product(models, (0, 1), ("validation", *TWINS, "control", "border", "centre", "test"), metrics)
+    keys = product(models, (0, 1), ("validation", *COPY_NAMES, "control", "border", "centre", "test"), metrics)
     rows = [(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys]
     rows += [(model, 0, "encoding_swap", "logit_change_normal", -0.25, 10) for model in models]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -91,8 +91,8 @@ def make_predictions(run, used) -> pd.DataFrame:
     frames = []
     for number, config in enumerate(run.models):
         for seed in run.seeds_of(config):
-            rng = np.random.default_rng([1, number, seed])  # another model or twin leaves these scores alone
-            for split in ("test", "validation", *(f"validation_{name}" for name in TWINS)):
+            rng = np.random.default_rng([1, number, seed])  # another model or stress copy leaves these scores alone
+            for split in ("test", "validation", *(f"validation_{name}" for name in COPY_NAMES)):
                 if split.startswith("validation_") and config.name == "metadata_logistic":
                     continue
                 rows = used[used["split"] == ("validation" if split.startswith("validation_") else split)]
@@ -308,9 +308,9 @@ def test_charts_need_only_the_results_and_leave_other_files_alone(drawn, results
 
 
 @pytest.mark.parametrize("stem", sorted(PANELS))
-def test_panels_say_what_they_lack(stem, results, tmp_path):
+def test_panels_say_what_is_missing(stem, results, tmp_path):
     run = replace(results.run, data=None, home=tmp_path, cache=tmp_path / "cache")
-    with pytest.raises(PneumoniaError, match="no radiographs at hand"):
+    with pytest.raises(PneumoniaError, match="no radiographs available"):
         draw_figure(replace(results, run=run), stem)
     assert not run.images_dir.exists()
 
@@ -412,7 +412,7 @@ def test_the_ensemble_is_the_mean_over_seeds(results):
     rows = results.predictions.query("model == @FINAL and split == 'test'")
     expected = rows.groupby("path")["y_prob"].mean()
     np.testing.assert_allclose(frame.set_index("path")["y_prob"], expected)
-    assert len(results.scores.ensemble(FINAL, STRESS_COPIES)) == len(TWINS) * len(
+    assert len(results.scores.ensemble(FINAL, STRESS_COPIES)) == len(COPY_NAMES) * len(
         results.scores.ensemble(FINAL, "validation")
     )
     assert results.scores.ensemble("metadata_logistic", STRESS_COPIES).empty
@@ -452,8 +452,8 @@ def test_comparison_and_gap_show_the_means_of_the_metrics(results):
     assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row.value)
     assert np.mean(table.loc["deep_cnn", "seeds"]) == pytest.approx(table.loc["deep_cnn", "value"], abs=1e-3)
     gaps = compute_split_values(results, "accuracy")
-    twins = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in TWINS]
-    assert gaps.loc["deep_cnn", STRESS_COPIES] == pytest.approx(100 * np.mean(twins))
+    copies = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in COPY_NAMES]
+    assert gaps.loc["deep_cnn", STRESS_COPIES] == pytest.approx(100 * np.mean(copies))
     assert np.isnan(gaps.loc["metadata_logistic", STRESS_COPIES])
 
 
@@ -515,13 +515,13 @@ def test_attribution_averages_seeds_and_names_a_single_change(results):
     assert find_largest_loss(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
 
 
-def test_swap_is_told_by_its_largest_mean_and_left_out_when_it_was_not_measured(results):
+def test_swap_is_described_by_its_largest_mean_and_left_out_when_it_was_not_measured(results):
     measured = results.table("attribution")
     assert "changes by 0.250" in describe_swap(measured)
     assert describe_swap(measured[measured["change"] != "encoding_swap"]) == ""
 
 
-def test_ablation_names_the_worst_twin_but_never_the_control(results):
+def test_ablation_names_the_worst_stress_copy_but_never_the_control(results):
     table = results.table("ablation").copy()
     of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
     table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
@@ -549,7 +549,7 @@ def test_the_heat_map_shows_means_over_severities_and_the_title_the_worst(result
     assert "vignetting is worst" in title_of_figure(build_figure(results, "robustness"))
 
 
-def test_the_data_curve_speaks_of_what_the_law_says(results):
+def test_the_data_curve_says_what_the_law_predicts(results):
     law = extrapolate(results.table("learning_curve"))
     assert law["exponent"][0] == pytest.approx(LAW[2], rel=0.4)
     assert "no number" in describe_next_point(law | {"next_point": (1e4, 9e3, np.inf)}, 3000)

@@ -148,7 +148,7 @@ def test_unknown_operating_point(model):
     assert model.threshold("screening") < model.threshold("balanced") < model.threshold("rule-in")
 
 
-def test_onnx_runtime_reports_to_nobody(tmp_path):
+def test_onnx_runtime_sends_no_telemetry(tmp_path):
     """Its telemetry, on by default, would leave the mark of its session in the folder for temporary files."""
     code = "from pneumonia.inference.final_model import FinalModel; FinalModel(threads=1)"
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}

@@ -1,4 +1,4 @@
-"""Which run is it? Named radiographs, those in data/, fetched ones, or simulated ones that can overwrite nothing."""
+"""Which radiographs are used: the named ones, those in data/, downloaded ones, else simulated ones."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ COUNT, SIZE, BATCH = 37, 8, 10
 
 @pytest.fixture
 def make_generator():
-    """A generator over 37 pictures, each of one gray level that tells it apart; labels 0, 0, 1, 0, 0, 1, ..."""
+    """A generator over 37 pictures, each of a gray level of its own; labels 0, 0, 1, 0, 0, 1, ..."""
     pixels = np.repeat(np.arange(COUNT, dtype=np.uint8), SIZE * SIZE).reshape(COUNT, SIZE, SIZE)
     labels = np.arange(COUNT) % 3 == 2
 
@@ -130,7 +130,7 @@ def test_augmenting_does_not_change_what_is_stored():
     np.testing.assert_array_equal(generator.pixels, before)
 
 
-def test_repr_tells_what_is_in_it(make_generator):
+def test_repr_says_what_is_in_it(make_generator):
     assert repr(make_generator()) == (
         "<RadiographGenerator: 37 radiographs of 8x8: 25 NORMAL, 12 PNEUMONIA; not augmented>"
     )
@@ -140,9 +140,9 @@ def test_repr_tells_what_is_in_it(make_generator):
 # --- class weights ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ill", [1, 30, 50, 97])
-def test_class_weights_equal_those_of_scikit_learn(ill):
-    labels = np.arange(100) < ill
+@pytest.mark.parametrize("positives", [1, 30, 50, 97])
+def test_class_weights_equal_those_of_scikit_learn(positives):
+    labels = np.arange(100) < positives
     balanced = compute_class_weight("balanced", classes=np.array([False, True]), y=labels)
     assert list(compute_class_weights(labels).values()) == pytest.approx(balanced)
     assert list(compute_class_weights(labels)) == [0, 1]
@@ -231,13 +231,13 @@ def test_file_that_went_away_is_an_error_that_leaves_no_cache(simulated_tree, tm
     assert cache_files(run) == {}
 
 
-def test_without_radiographs_and_without_cache_the_remedy_is_told(run, catalog):
+def test_without_radiographs_and_without_cache_the_error_names_the_remedy(run, catalog):
     with pytest.raises(PneumoniaError, match="set CHEST_XRAY_DIR or run"):
         load_pixels(replace(run, data=None), catalog, 16)
 
 
 def die_while_decoding(run: Run, catalog: pd.DataFrame) -> None:
-    """What the killed process does: it decodes, and ends half way through."""
+    """What the killed process does: it decodes, and is killed half way through."""
     decode, count = pixels_module.decode, [0]
 
     def die(*arguments):
@@ -263,7 +263,7 @@ def test_killed_half_way_through_decoding_leaves_no_cache_that_counts(run, catal
 
 
 def decode_slowly(run: Run, catalog: pd.DataFrame, seconds: float, both, results) -> None:
-    """Decode once `both` have begun, `seconds` a radiograph; send how many there are, and whether none is blank."""
+    """Decode once `both` have started, `seconds` a radiograph; send how many there are, and whether none is blank."""
     decode = pixels_module.decode
 
     def decode_after_a_while(*arguments):

@@ -93,7 +93,7 @@ def test_gradcam_points_at_the_evidence():
     assert outside.max() < 0.3
 
 
-def test_what_speaks_against_pneumonia_is_not_shown():
+def test_evidence_against_pneumonia_is_not_shown():
     assert not compute_gradcam(build_brightness(-1.0), make_images()).any()
 
 

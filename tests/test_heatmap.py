@@ -1,4 +1,4 @@
-"""Maps over radiographs: what is strong is coloured, at its place, on one scale for all."""
+"""Heatmaps over radiographs: strong evidence is coloured, in place, on one scale for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rooms of the package: imports lead downwards only, and what reads results needs neither Keras nor TensorFlow."""
+"""The parts of the package: imports lead downwards only, and results are read without Keras and TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pneumonia.config import ROOT
 
-FLOORS = (  # from the ground up: a room may import what is below it, and its own modules
+LAYERS = (  # from the bottom up: a part of the package may import what is below it, and its own modules
     {"config"},
     {"records", "series", "ray_cluster"},
     {"evaluation", "transforms"},
@@ -23,8 +23,8 @@ FLOORS = (  # from the ground up: a room may import what is below it, and its ow
     {"__main__"},
     {"bench"},
 )
-FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-OPEN = {"__init__"}  # the package itself offers a few names lazily, from every floor
+LAYER = {part: height for height, layer in enumerate(LAYERS) for part in layer}
+OPEN = {"__init__"}  # the package itself offers a few names lazily, from every layer
 WITHOUT_KERAS = ("results", "records", "evaluation", "inference", "transforms")
 
 
@@ -32,13 +32,13 @@ def find_modules() -> list[Path]:
     return sorted(chain((ROOT / "pneumonia").rglob("*.py"), (ROOT / "bench").rglob("*.py")))
 
 
-def name_room(path: Path) -> str:
+def name_part(path: Path) -> str:
     first, *rest = path.relative_to(ROOT).with_suffix("").parts
     return first if first == "bench" else rest[0]
 
 
 def find_imports(path: Path) -> set[str]:
-    """The rooms that a module imports from, also inside of functions."""
+    """The parts that a module imports from, also inside of functions."""
     package, found = path.relative_to(ROOT).parts[:-1], set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -47,26 +47,26 @@ def find_imports(path: Path) -> set[str]:
             base = package[: len(package) + 1 - node.level] if node.level else ()
             base += tuple(node.module.split(".")) if node.module else ()
             found |= {(*base, alias.name) for alias in node.names}
-    rooms = {parts[1] for parts in found if parts[0] == "pneumonia" and len(parts) > 1}
-    return {room for room in rooms if room in FLOOR} | ({"bench"} if any(p[0] == "bench" for p in found) else set())
+    parts = {parts[1] for parts in found if parts[0] == "pneumonia" and len(parts) > 1}
+    return {part for part in parts if part in LAYER} | ({"bench"} if any(p[0] == "bench" for p in found) else set())
 
 
 def test_imports_lead_downwards():
     upwards = [
         f"{path.relative_to(ROOT)} imports {other}"
         for path in find_modules()
-        if (room := name_room(path)) not in OPEN
-        for other in find_imports(path) - {room}
-        if FLOOR[other] >= FLOOR[room]  # a room that is not in FLOORS is an error
+        if (part := name_part(path)) not in OPEN
+        for other in find_imports(path) - {part}
+        if LAYER[other] >= LAYER[part]  # a part that is not in LAYERS is an error
     ]
-    assert not upwards, "a room may import only what stands before it in FLOORS"
+    assert not upwards, "a part may import only what stands before it in LAYERS"
 
 
 def test_results_are_read_without_keras():
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in find_modules()
-        if name_room(path) in WITHOUT_KERAS and path.stem != "__init__"
+        if name_part(path) in WITHOUT_KERAS and path.stem != "__init__"
     ]
     code = "import sys, importlib; sys.modules.update(keras=None, tensorflow=None)\n"
     code += "for name in sys.argv[1:]: importlib.import_module(name)"

@@ -24,7 +24,7 @@ COUNT = 60
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """60 radiographs, one of which is none, one under an odd name."""
+    """60 files: one is not a radiograph, one has an odd name."""
     folder = tmp_path_factory.mktemp("archive")
     for number in range(COUNT):
         pixels = simulate_radiograph("bacteria", np.random.default_rng(number % 5), 96)

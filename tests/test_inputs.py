@@ -1,4 +1,4 @@
-"""Names of any kind, folders, patterns, links and lists -> paths."""
+"""File names of any kind, folders, patterns, links and lists -> paths."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_links(tmp_path):
     assert names([tmp_path]) == [str(tmp_path / name) for name in found]
 
 
-def test_what_is_not_there_is_given_as_it_is(tmp_path):
+def test_missing_paths_are_passed_on_unchanged(tmp_path):
     assert names(["nowhere.jpeg", "no*where", "nul\0byte"]) == ["nowhere.jpeg", "no*where", "nul\0byte"]
     assert names([tmp_path]) == []
 

@@ -50,7 +50,7 @@ def test_reduced_catalogs_keep_whole_patients_and_all_else(base):
     assert reduce_catalog(catalog, 1.0, 0).equals(catalog)
 
 
-def test_a_power_law_is_found_again():
+def test_a_power_law_is_recovered():
     patients = np.array([150.0, 300, 750, 1500, 3000])
     law = fit_power_law(patients, power_law(patients, 0.03, 0.2, 0.7))
     assert law == pytest.approx([0.03, 0.2, 0.7], rel=0.05)

@@ -1,4 +1,4 @@
-"""The command line: what it lists, and how it ends when something is wrong."""
+"""The command line: the steps it lists, its errors and exit statuses."""
 
 from __future__ import annotations
 

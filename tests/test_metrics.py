@@ -178,8 +178,8 @@ def test_chosen_threshold_is_the_best_of_all():
         ([0, 1, 0, 1], [0.1, 0.2, 0.7, 0.8], 0.75),  # 0.15 and 0.75 are equally good; 0.75 is nearer to 0.5
         ([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], 0.3),  # 0.3 and 0.7 are equally near too: the lower
         ([0, 1], [1.0, 1.0], 0.5),  # the majority baseline has no other
-        ([0, 0, 1], [0.74, 0.74, 0.74], 0.37),  # still everybody is called positive
-        ([1, 0], [0.3, 0.7], 0.15),  # worse than chance: better to call everybody
+        ([0, 0, 1], [0.74, 0.74, 0.74], 0.37),  # all are still predicted positive
+        ([1, 0], [0.3, 0.7], 0.15),  # worse than chance: better to predict PNEUMONIA for all
     ],
 )
 def test_chosen_threshold_by_hand(y_true, y_prob, expected):

@@ -159,7 +159,7 @@ def hash_tree():
     return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
 
 
-def test_simulated_run_tells_the_whole_story_and_touches_nothing_real():
+def test_simulated_run_runs_the_whole_notebook_and_changes_no_committed_file():
     before = hash_tree()
     command = [sys.executable, "-m", "pneumonia", "--simulated", "notebook"]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)

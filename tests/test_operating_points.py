@@ -1,4 +1,4 @@
-"""Operating points keep what they promise, and bands cover what they say."""
+"""Operating points reach their targets, and referral bands their coverage."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SCORES = np.round(1 / (1 + np.exp(-(RNG.normal(size=1000) + 3.0 * LABELS - 1.5))
 def test_operating_points_keep_what_they_promise_and_no_more():
     points = choose_operating_points(LABELS, SCORES)
     assert list(points) == ["screening", "balanced", "rule-in"]
-    ill, well = SCORES[LABELS == 1], SCORES[LABELS == 0]
-    assert (ill >= points["screening"]).mean() >= 0.98 > (ill >= points["screening"] + 2e-6).mean()
-    assert (well < points["rule-in"]).mean() >= 0.98 > (well < points["rule-in"] - 2e-6).mean()
+    pneumonia, normal = SCORES[LABELS == 1], SCORES[LABELS == 0]
+    assert (pneumonia >= points["screening"]).mean() >= 0.98 > (pneumonia >= points["screening"] + 2e-6).mean()
+    assert (normal < points["rule-in"]).mean() >= 0.98 > (normal < points["rule-in"] - 2e-6).mean()
     assert points["balanced"] == 0.5
 
 

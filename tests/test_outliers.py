@@ -1,4 +1,4 @@
-"""Outliers: reproducible pictures, which the final model flags and radiographs not."""
+"""Outliers: reproducible pictures, which the final model flags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pneumonia.studies import outliers
 from pneumonia.studies.outliers import CORRUPTIONS, draw_outliers
 
 
-def test_outliers_are_the_same_every_time_and_leave_their_source_alone(monkeypatch):
+def test_outliers_are_reproducible_and_leave_their_source_unchanged(monkeypatch):
     monkeypatch.setattr(outliers, "COUNT", 6)
     validation = np.random.default_rng(0).integers(0, 256, (9, 64, 64), dtype=np.uint8)
     before = validation.copy()
@@ -24,8 +24,8 @@ def test_outliers_are_the_same_every_time_and_leave_their_source_alone(monkeypat
     )
 
 
-def test_committed_outliers_are_told_from_children():
-    """What was measured, as a floor that a new final model has to reach before it is committed."""
+def test_committed_outliers_are_distinguished_from_radiographs_of_children():
+    """The measured values as a lower bound, which a new final model must reach before it is committed."""
     found = pd.read_csv(ROOT / "results" / "outliers.csv").set_index("kind")
     alarms = found.loc["validation", "flagged"]
     assert alarms <= 0.05

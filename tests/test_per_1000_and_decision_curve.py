@@ -1,4 +1,4 @@
-"""Costs and benefits: rates against counts by hand, net benefit against its definition, prices that are obeyed."""
+"""Per 1,000 children and decision curve: counts by hand, net benefit by its definition, costs at given prices."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_net_benefit_is_that_of_vickers_and_elkin(scores):
     hits, alarms = (ensemble[LABELS == 1] >= cut).mean(), (ensemble[LABELS == 0] >= cut).mean()
     row = curve.query("strategy == 'net' and prevalence == 0.3 and threshold_probability == 0.2")["net_benefit"].item()
     assert row == pytest.approx(0.3 * hits - 0.7 * alarms * 0.25, abs=1e-6)
-    everybody = curve.query("strategy == 'treat all' and prevalence == 0.3").set_index("threshold_probability")
-    assert everybody.loc[0.3, "net_benefit"] == pytest.approx(0, abs=1e-9)  # the two cross at the prevalence
+    treat_all = curve.query("strategy == 'treat all' and prevalence == 0.3").set_index("threshold_probability")
+    assert treat_all.loc[0.3, "net_benefit"] == pytest.approx(0, abs=1e-9)  # the two cross at the prevalence
     assert (curve.query("strategy == 'treat none'")["net_benefit"] == 0).all()
 
 
 def test_the_useful_range_is_where_the_interval_beats_both():
     p = np.array([0.1, 0.2, 0.3, 0.4])
     ahead = pd.DataFrame({"strategy": "net", "threshold_probability": p, "ci_low": [0.1, 0.2, 0.2, -0.1]})
-    everybody = ahead.assign(strategy="treat all", ci_low=[0.2, 0.1, 0.0, -0.2])
-    curve = pd.concat([ahead, everybody, ahead.assign(strategy="treat none", ci_low=0.0)]).assign(prevalence=0.3)
+    treat_all = ahead.assign(strategy="treat all", ci_low=[0.2, 0.1, 0.0, -0.2])
+    curve = pd.concat([ahead, treat_all, ahead.assign(strategy="treat none", ci_low=0.0)]).assign(prevalence=0.3)
     assert find_useful_range(curve, 0.3) == (0.2, 0.3)
     assert np.isnan(find_useful_range(curve.assign(ci_low=0.0), 0.3)).all()
 

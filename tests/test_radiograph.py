@@ -156,7 +156,7 @@ def test_no_damage_escapes_as_another_kind_of_error(tmp_path, noise):
                 continue
 
 
-def test_header_tells_size_mode_and_quality(tmp_path):
+def test_header_gives_size_mode_and_quality(tmp_path):
     Image.fromarray(RAMP).convert("RGB").save(tmp_path / "x.jpeg", quality=83)
     assert header_of(tmp_path / "x.jpeg") == {"width": 80, "height": 60, "mode": "RGB", "jpeg_quality": 83}
 

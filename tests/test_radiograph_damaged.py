@@ -1,4 +1,4 @@
-"""Whatever bytes come in, a picture or a PneumoniaError comes out.
+"""Damaged and hostile files: reading them gives a picture or a PneumoniaError.
 
 PNEUMONIA_FUZZ_CASES sets how many mutated files are tried (500 if it does not).
 """

@@ -1,4 +1,4 @@
-"""One radiograph or many -> answers; when the model is not made for a picture, the answer says so."""
+"""One radiograph or many -> answers, with a warning when the model is not made for a picture."""
 
 from __future__ import annotations
 

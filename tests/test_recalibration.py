@@ -36,7 +36,7 @@ HONEST = apply_shift(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.e
 PATIENTS = np.repeat(np.arange(300), 2).astype(str)
 
 
-def test_an_honest_site_needs_no_change_and_a_shifted_one_is_set_right():
+def test_a_calibrated_site_needs_no_change_and_a_shifted_one_is_corrected():
     assert fit_shift(LABELS, HONEST) == pytest.approx((1, 0), abs=0.03)
     shifted = apply_shift(HONEST, 2.0, 1.5)
     slope, intercept = fit_shift(LABELS, shifted)
@@ -44,7 +44,7 @@ def test_an_honest_site_needs_no_change_and_a_shifted_one_is_set_right():
     assert balanced_log_loss(LABELS, apply_shift(shifted, slope, intercept)) < balanced_log_loss(LABELS, shifted) - 0.05
 
 
-def test_few_radiographs_cannot_throw_the_model_over():
+def test_few_radiographs_cannot_upset_the_calibration():
     slope, intercept = fit_shift(np.array([0, 1]), np.array([0.01, 0.99]))
     assert 0.9 < slope < 2 and abs(intercept) < 0.2
 
@@ -55,7 +55,7 @@ def test_drift_is_seen_in_its_interval():
     assert drift["intercept"][2] < 0 < 0.5 < drift["slope"][1] < 1 < drift["slope"][2]
 
 
-def test_recalibration_tells_how_many_it_takes():
+def test_recalibration_finds_how_many_radiographs_are_enough():
     table = measure_recalibration(LABELS, apply_shift(HONEST, 2.5, 2.5), PATIENTS)
     assert table["n"].tolist() == [0, 10, 20, 50, 100, 200]
     assert table["log_loss"].iloc[0] > table["log_loss"].iloc[3] > table["log_loss"].iloc[-1] - 0.01
@@ -78,7 +78,7 @@ def test_samples_are_whole_patients():
     assert set(PATIENTS[chosen]).isdisjoint(PATIENTS[~chosen])
 
 
-def test_sites_are_told_apart_only_where_they_differ():
+def test_sites_are_distinguished_only_where_they_differ():
     home, same = (RNG.integers(0, 256, (60, 16, 16), dtype=np.uint8) for _ in range(2))
     ids = np.arange(60)
     value, low, high = measure_site_shift(home, same, ids, ids)

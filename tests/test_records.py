@@ -1,4 +1,4 @@
-"""Files are complete or absent, checkpoints stay in one piece, records say what a result depends on."""
+"""Files are complete or absent, checkpoints too, and records say what a result depends on."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_versions_and_device_are_recorded():
     assert describe_device().startswith(keras.backend.backend())
 
 
-def test_stopwatch_tells_wall_and_cpu_seconds():
+def test_stopwatch_gives_wall_and_cpu_seconds():
     stopwatch = Stopwatch()
     sum(range(200_000))
     first, second = stopwatch.read(), stopwatch.read()

@@ -1,4 +1,4 @@
-"""The repository as a reader finds it: files, links, pins, sizes, and nothing of the machine that it was written on."""
+"""The repository: files, links, pinned versions, sizes, and no path of the machine it was written on."""
 
 from __future__ import annotations
 

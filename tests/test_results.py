@@ -1,4 +1,4 @@
-"""The result files: same bytes for the same numbers, refused when they do not belong together. And the steps."""
+"""The result files: same bytes for the same numbers, refused when they do not match. And the steps of the pipeline."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_looks_before_the_project_stay_as_they_are(run):
 # --- the run record -----------------------------------------------------------------------------------------------
 
 
-def test_run_record_tells_what_was_run(run, catalog):
+def test_run_record_says_what_was_run(run, catalog):
     spent = [{"wall_seconds": 1.25, "cpu_seconds": 2.0}, {"wall_seconds": 2.5, "cpu_seconds": 3.0}]
     records = [{"weights_hash": str(index), "device": "cpu"} | row for index, row in enumerate(spent)]
     write_run_record(run, catalog, records, "a machine")

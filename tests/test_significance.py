@@ -38,7 +38,7 @@ def test_films_of_one_child_count_as_fewer():
 
 
 @pytest.mark.parametrize(("k", "n", "rate"), [(7, 20, 0.5), (0, 9, 0.5), (12, 12, 0.5), (10, 20, 0.5), (0, 0, 0.5)])
-def test_the_exact_test_is_that_of_scipy_and_goes_on_between_whole_numbers(k, n, rate):
+def test_the_exact_test_is_that_of_scipy_and_interpolates_between_whole_numbers(k, n, rate):
     expected = binomtest(k, n, rate).pvalue if n else 1.0
     assert binomial_test(k, n, rate) == pytest.approx(expected)
     if 0 < k < n / 2:
@@ -55,11 +55,11 @@ def test_intervals_of_rates_are_those_of_scipy(k):
     assert low <= exact.low and exact.high <= high  # half as much is known
 
 
-def test_equal_classifiers_cannot_be_told_apart():
+def test_equal_classifiers_are_not_distinguishable():
     assert bound_mcnemar(600, 600, 624) == (1.0, 1.0)
 
 
-def test_sizes_give_the_power_that_they_promise():
+def test_sizes_have_the_planned_power():
     """Simulated trials of the planned size find the difference about as often as planned."""
     n, rng, found = int(np.ceil(paired_size(0.05, 0.01))), np.random.default_rng(2), 0
     for _ in range(400):

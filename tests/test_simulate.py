@@ -125,7 +125,7 @@ def test_shortcut_brightens_and_sharpens_normal_only():
         assert np.array_equal(draw(kind, 1, size=64, shortcut=True), draw(kind, 1, size=64))
 
 
-def test_thumbnails_tell_the_class_but_not_surely():
+def test_thumbnails_predict_the_class_but_not_perfectly():
     """Neither hopeless nor trivial: a 16x16 logistic regression is right more often than not, and leaves room above."""
     kinds = [kind for kind in ("NORMAL", "NORMAL", "bacteria", "virus") for _ in range(40)]
     images = np.array([draw(kind, seed, size=16).ravel() for seed, kind in enumerate(kinds)]) / 255

@@ -1,4 +1,4 @@
-"""Sentences and tables of the studies: the numbers of their result files, in words that turn with them."""
+"""Sentences and tables of the studies: the numbers of their result files, in words that depend on them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_worst_case_is_that_of_the_table(results, tables):
     )
 
 
-def test_errors_are_told_beside_those_on_untouched_radiographs(results, tables):
+def test_errors_are_compared_with_those_on_untouched_radiographs(results, tables):
     clean = tables["robustness"].query("metric == 'accuracy' and condition == 'none'").set_index("model")["value"]
     ratio = (1 - clean[FINAL]) / (1 - clean["basic_cnn"])
     assert describe("robustness", "error", results).endswith(f"on untouched radiographs {ratio:.2f} times.")
@@ -149,12 +149,12 @@ def test_a_curve_that_leaves_the_last_point_again_is_not_flat_before(tables, mon
     assert f"From {rows['patients'].iloc[-2]:,.0f} patients on it stays within a point" in text
 
 
-def test_the_cheapest_within_a_point_is_not_dearer_than_the_best(results):
+def test_the_cheapest_within_a_point_costs_no_more_than_the_best(results):
     minutes = [float(part.split()[-1]) for part in describe("pareto", "enough", results).split(" CPU minutes")[:2]]
     assert minutes[1] <= minutes[0]
 
 
-def test_costs_on_paper_follow_from_the_tables(results, tables):
+def test_estimated_costs_follow_from_the_tables(results, tables):
     assert "100 trainings of the final network take 10 core hours" in describe("pareto", "growth", results)
     rate = tables["predict_bench"].query("variant == '100000 radiographs' and unit == '1/s'")["median"].iloc[0]
     assert f"{rate:.0f} radiographs a second ({1e6 / rate / 3600:.1f} hours for 1,000,000" in describe(
@@ -162,7 +162,7 @@ def test_costs_on_paper_follow_from_the_tables(results, tables):
     )
 
 
-def test_passes_are_told_beside_the_usual_and_the_fastest_way():
+def test_passes_are_compared_with_the_usual_and_the_fastest_way():
     table = make_bench().query("metric == 'throughput'").copy()
     table.loc[table["variant"] == "image_dataset_from_directory, cached", "median"] = 1e6
     table.loc[table["variant"] == "pneumonia", "median"] = 5e5
@@ -173,7 +173,7 @@ def test_passes_are_told_beside_the_usual_and_the_fastest_way():
     assert rows[0] == ["files, first pass", "500,000", f"{first:,.0f}", fastest, "2,346"]
 
 
-def test_backends_are_told_beside_the_default():
+def test_backends_are_compared_with_the_default():
     speed = make_bench().query("benchmark == 'training' and metric == 'throughput'").set_index("variant")
     text = describe_backends(make_bench())
     assert f"The default, tensorflow in float32, trains on {speed.loc['tensorflow', 'median']:.0f} radiographs" in text
@@ -195,7 +195,7 @@ def test_a_recipe_that_never_gets_there_is_said_so(best, words):
     assert ("20 times as much" in text) == (best > 91)
 
 
-def test_speed_stands_beside_that_of_keras(results):
+def test_speed_is_compared_with_that_of_keras(results):
     head, rows = tabulate_reading(results)
     cold = results.table("predict_bench").query("benchmark == 'cold start'").set_index("variant")
     assert rows[0][1] == f"{cold.loc['keras.Model.predict', 'median']:#.3g} s"

@@ -1,4 +1,4 @@
-"""Subgroups: the right children in the right group, shares and intervals against a count by hand."""
+"""Subgroups: the right children in the right group, shares and intervals against counts by hand."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_the_interval_of_two_patients_spans_them(table):
 def test_columns_and_splits(predictions):
     table = compute_subgroups(Scores.parse(predictions), draws=10)
     assert list(table.columns) == COLUMNS
-    assert set(table["split"]) == {"validation", "test"}, "twins are no patients of their own"
+    assert set(table["split"]) == {"validation", "test"}, "stress copies are not further patients"
 
 
-def test_archives_that_name_nobody_have_one_group_per_class(predictions):
+def test_archives_without_patients_have_one_group_per_class(predictions):
     anonymous = predictions.assign(patient_id=predictions["path"].str.replace("/", "-") + "-x")
     table = compute_subgroups(Scores.parse(anonymous.assign(patient_id="x-" + anonymous["patient_id"])), draws=20)
     assert set(table["subgroup"]) == {"unknown"}

@@ -1,4 +1,4 @@
-"""answers.csv: wherever an interruption cuts it off, --resume leaves every row once."""
+"""answers.csv: wherever it is interrupted, --resume leaves every row exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: resumed where it was killed, with the result of an uninterrupted run; never repeated without need."""
+"""Training: a killed one resumes and gives the same result; none is repeated without need."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def catalog(trained) -> pd.DataFrame:
 
 
 def kill_at(*words: str):
-    """A `say` that breaks off as Ctrl-C would, once a line has all the words."""
+    """A `say` that interrupts as Ctrl-C would, once a line has all the words."""
 
     def say(line: str) -> None:
         if all(word in line for word in words):
@@ -124,7 +124,7 @@ def test_history_table_follows_its_contract(trained):
     assert list(table["epoch"]) == [1, 2, 3, 1, 2, 3]
 
 
-def test_history_tells_the_learning_rate(trained):
+def test_history_has_the_learning_rate(trained):
     rates = collect_history(trained[2])["learning_rate"]
     assert rates.between(0, 1e-3).all()
     assert rates.iloc[0] > rates.iloc[2]  # the cosine has come down
@@ -161,7 +161,7 @@ def test_resumed_after_its_last_epoch_equals_uninterrupted(clean_tree, tmp_path,
 
 
 def test_resumed_residual_network_equals_uninterrupted(clean_tree, tmp_path, catalog, monkeypatch):
-    """Batch normalisation has a memory as well. One stage instead of four: what costs is compiling."""
+    """Batch normalisation has a memory as well. One stage instead of four: compiling takes the time."""
     monkeypatch.setitem(models.BUILDERS, "build_deep_cnn", partial(models.build_deep_cnn, widths=(32,)))
     whole, resumed = (tiny_run(clean_tree, tmp_path / name, ("deep_cnn",), epochs=2) for name in ("whole", "resumed"))
     train_all(whole, catalog, say=silent)
@@ -172,7 +172,7 @@ def test_resumed_residual_network_equals_uninterrupted(clean_tree, tmp_path, cat
 
 
 def die_in_the_middle_of_an_epoch(data: Path, home: Path, catalog: pd.DataFrame) -> None:
-    """What the killed process does: it trains, and ends at the second batch of the second epoch."""
+    """What the killed process does: it trains, and is killed at the second batch of the second epoch."""
     get = RadiographGenerator.__getitem__
 
     def die(self, batch):
@@ -232,7 +232,7 @@ def test_committed_records_match_wherever_and_whenever_they_are_checked_out(copi
 
 
 def trained_again(run: Run, catalog: pd.DataFrame) -> list[str]:
-    """Train, and tell the names of the members whose files were written."""
+    """Train; returns the names of the members whose files were written."""
     before = mtimes(run)
     train_all(run, catalog, say=silent)
     after = mtimes(run)
@@ -374,7 +374,7 @@ def test_retraining_trains_everything_once(baselines, catalog):
     assert retraining_since(baselines) == 0
 
 
-def test_killed_retraining_goes_on_where_it_was(baselines, catalog):
+def test_killed_retraining_resumes_where_it_was(baselines, catalog):
     with pytest.raises(KeyboardInterrupt):
         train_all(baselines, catalog, retrain=True, say=kill_at("thumbnail_logistic: fitted"))
     lines: list[str] = []
@@ -396,7 +396,7 @@ def test_retraining_does_not_continue_from_a_checkpoint_that_was_there_before(br
     assert "epoch  1/2" in lines[0]
 
 
-def test_retraining_can_be_called_off(baselines, catalog):
+def test_retraining_can_be_cancelled(baselines, catalog):
     start_retraining(baselines)
     assert load_matching_record(baselines, baselines.models[0], 0, hash_catalog(catalog)) is None
     (baselines.cache / "retraining").unlink()
@@ -410,7 +410,7 @@ def row(epoch: int, seconds: float) -> dict:
     return {"epoch": epoch, "loss": 0.4, "val_loss": 0.5, "val_accuracy": 0.9, "wall_seconds": seconds}
 
 
-def test_progress_tells_the_time_left_at_the_pace_seen_so_far():
+def test_progress_gives_the_time_left_at_the_pace_so_far():
     config = tiny_run(None, ROOT, ("basic_cnn",), epochs=10).models[0]
     lines: list[str] = []
     progress = Progress([(config, 0), (config, 1)], lines.append)

@@ -1,4 +1,4 @@
-"""Training on a Ray cluster of two nodes, both on this machine: the same results, and nothing lost with a node."""
+"""Training on a Ray cluster of two nodes, both on this machine: the same results, even when a node is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data parallel training on two devices, simulated on the CPU, beside the same on one."""
+"""Data parallel training on two devices, simulated on the CPU, compared with one."""
 
 from __future__ import annotations
 

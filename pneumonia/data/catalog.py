@@ -23,7 +23,7 @@ COLUMNS = [
     "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
     "sha256", "duplicate_of", "excluded_reason",
 ]  # fmt: skip
-AUDIT_SIZE = 16  # pixels of the side, where the pixels are not needed
+AUDIT_SIZE = 16  # pixels per side, where the pixels are not needed
 NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
 PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
 NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
@@ -166,7 +166,7 @@ def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
 
 
 def mark_duplicates(catalog: pd.DataFrame) -> None:
-    """Name the first of every group of byte-identical files; leave the others out, except in the test split."""
+    """Note the first of every group of byte-identical files; leave the others out, except in the test split."""
     readable = catalog["excluded_reason"] == ""
     in_order = catalog[readable].sort_values("official", key=lambda name: name != "test", kind="stable")
     first = in_order.groupby("sha256")["path"].transform("first").reindex(catalog.index[readable])

@@ -46,7 +46,7 @@ def is_dicom(content: bytes) -> bool:
 
 
 def is_dataset(source: object) -> bool:
-    """Whether this is a pydicom Dataset; whoever has one has loaded pydicom, or another thread may just be doing so."""
+    """Whether this is a pydicom Dataset. Only if pydicom is loaded can it be one; another thread may be loading it."""
     dataset = getattr(sys.modules.get("pydicom.dataset"), "Dataset", None)
     return dataset is not None and isinstance(source, dataset)
 
@@ -71,7 +71,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
         raise
     except ImportError as error:
         raise PneumoniaError(f"{name}: DICOM needs pydicom; run `pip install -e .`") from error
-    except Exception as error:  # decoders of strangers' bytes raise anything; the message may quote the patient
+    except Exception as error:  # decoders of unknown bytes raise anything; the message may quote the patient
         kind = type(error).__name__
         raise PneumoniaError(f"{name}: damaged or unsupported DICOM ({kind}); export it again") from None
 
@@ -80,7 +80,7 @@ def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
 def _load_pydicom():
     """pydicom, silenced for good: its warnings and logs quote odd values. (Filters set for a while are not safe between
     threads.)"""
-    import pydicom  # here, so that whoever has only JPEG files need not wait for it
+    import pydicom  # here, so that users of JPEG files need not wait for it
 
     logging.getLogger("pydicom").disabled = True
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

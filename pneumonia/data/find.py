@@ -18,7 +18,7 @@ HOW_TO_GET = "To get the real ones: make download (1.2 GB), or set CHEST_XRAY_DI
 
 
 def open_run(name: str = "auto", say: Callable[[str], None] = print) -> Run:
-    """Open the real run, or the simulated one when there are no radiographs and none can be fetched.
+    """Open the real run, or the simulated one when there are no radiographs and none can be downloaded.
 
     Args: name: "auto", "real" (an error without radiographs), "simulated", or "results" (the committed files alone).
     """

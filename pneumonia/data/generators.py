@@ -74,7 +74,7 @@ class RadiographGenerator(keras.utils.PyDataset):
         JPEG, PNG, TIFF, BMP, WebP, still GIF and single-frame DICOM are read, in sub-folders too, in the order of
         their names; other folders are ignored. What cannot be read is listed in one warning and left out.
 
-        Args: shuffle: anew in every epoch; None: only where there are augmentations, so that what a model predicts
+        Args: shuffle: again in every epoch; None: only where there are augmentations, so that what a model predicts
         stays in the order of `filenames`.
         Raises: PneumoniaError when a class is missing or none of its files can be read, or an argument is wrong.
         """

@@ -61,7 +61,7 @@ def _decode(root: Path, used: pd.DataFrame, size: int, target: Path) -> None:
 
 
 def _write(target: Path, images: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
-    """Write the cache beside its place and move it there when it is complete, so that a kill leaves no half cache.
+    """Write the cache to a temporary file and rename it when complete, so that a kill leaves no partial cache.
 
     It is written as a stream: a memory map on a full disk ends the process with SIGBUS instead of an error.
     """

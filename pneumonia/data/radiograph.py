@@ -139,7 +139,7 @@ def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image,
         return to_grayscale(image), is_colorless(image)
     except PneumoniaError:
         raise
-    except Exception as error:  # decoders of strangers' bytes raise anything
+    except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
 
 
@@ -188,7 +188,7 @@ def read_header(content: bytes, name: str) -> dict[str, object]:
 
 
 def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
-    """The libjpeg quality (1-100) whose scaled luminance table lies nearest to this one (order of entries ignored)."""
+    """The libjpeg quality (1-100) whose scaled luminance table is closest to this one (order of entries ignored)."""
     qualities = np.arange(1, 101)
     scale = np.where(qualities < 50, 5000 / qualities, 200 - 2 * qualities)
     tables = np.clip((STANDARD_LUMA_TABLE[None] * scale[:, None] + 50) // 100, 1, 255)
@@ -202,5 +202,5 @@ def _open(content: bytes, name: str) -> Image.Image:
         raise too_large(name) from error
     except UnidentifiedImageError as error:
         raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
-    except Exception as error:  # decoders of strangers' bytes raise anything
+    except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error

@@ -20,7 +20,7 @@ from PIL import Image
 from ..config import CLASS_NAMES, KINDS, PneumoniaError
 from .phantom import CANVAS, Anatomy, Canvas, draw_chest, draw_opacity
 
-VERSION = 1  # raise it whenever the same seed draws another picture: stored trees are then written anew
+VERSION = 1  # raise it whenever the same seed draws another picture: stored trees are then written again
 MARKER = "simulated.json"
 SPLITS = ("train", "val", "test")
 # Prefix of the file names, kind, and share of the images of the class that no series above has taken.
@@ -131,7 +131,7 @@ def _is_complete(target: Path, arguments: dict) -> bool:
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Delete what a killed run left beside `target`; what is younger than an hour may be of a run in progress."""
+    """Delete what a killed run left next to `target`; anything younger than an hour may belong to a run in progress."""
     for leftover in target.parent.glob(f".{target.name}.partial-*"):
         if time.time() - leftover.stat().st_mtime > 3600:
             shutil.rmtree(leftover, ignore_errors=True)

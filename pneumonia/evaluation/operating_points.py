@@ -116,5 +116,5 @@ def _measure_referral(y_true: np.ndarray, y_prob: np.ndarray, band: Band, weight
 
 
 def refers(y_prob: ArrayLike, band: Band) -> np.ndarray:
-    """Whether each probability lies where the answer is left to a radiologist."""
+    """Whether each probability is in the referral band."""
     return apply_threshold(y_prob, band.low) & ~apply_threshold(y_prob, band.high)

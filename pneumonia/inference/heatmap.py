@@ -1,4 +1,4 @@
-"""Where the evidence lies: heatmaps over radiographs, and occlusion to check them with. Needs NumPy and Pillow only."""
+"""Where the evidence is: heatmaps over radiographs, and occlusion to check them with. Needs NumPy and Pillow only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new radiograph -> an answer: probability, call, whether to refer the child, warnings, heatmap. No TensorFlow.
+"""A new radiograph -> an answer: probability, prediction, whether to refer the child, warnings, heatmap. No TensorFlow.
 
     answer = Reader().read("film.png")
     answer.probability, answer.call, answer.refer, answer.warnings
@@ -108,7 +108,7 @@ class Reader:
 
     @property
     def referral(self) -> tuple[float, float]:
-        """The band of calibrated probabilities that are too close to call; the threshold lies in it."""
+        """The band of calibrated probabilities that are too close to call; the threshold is within it."""
         low, high = self.model.record["referral"]
         return min(low, self.threshold), max(high, self.threshold)
 
@@ -155,7 +155,7 @@ class Reader:
             while pending:
                 some = min(batch_size, len(pending))
                 yield from self._answer_batch([pending.popleft().result() for _ in range(some)])
-        finally:  # also when whoever takes the answers stops early
+        finally:  # also when the caller stops iterating early
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, path: Path) -> tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]:

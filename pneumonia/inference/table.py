@@ -47,7 +47,7 @@ class AnswerTable:
     """An open CSV file. Rows are written whole and in order, in UTF-8; odd bytes of file names are kept."""
 
     def __init__(self, path: Path, settings: dict, resume: bool, heatmaps: bool = False):
-        """Begin a new file, or with `resume` continue one that the same model and settings began.
+        """Start a new file, or with `resume` continue one that the same model and settings started.
 
         Files that could not be read are tried again, and so are those without a heatmap where `heatmaps` are wanted. An
         old row stays until there is a more complete one. `done` holds the paths that need no answer.
@@ -76,7 +76,7 @@ class AnswerTable:
         if head == HEADER:
             os.truncate(self.path, find_end(self.path))
             if any(row[key] != str(self.settings[key]) for row in self._rows() for key in SETTINGS):
-                raise PneumoniaError(f"{self.path}: begun with another model or settings; choose another name")
+                raise PneumoniaError(f"{self.path}: made with another model or settings; choose another name")
             self.resumed = True
             self.done = {path for path, (found, _) in self._keep_best().items() if found >= self.wanted}
 

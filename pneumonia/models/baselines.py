@@ -14,7 +14,7 @@ from ..data.dataset import Radiographs
 
 
 def build_majority(config: ModelConfig) -> DummyClassifier:
-    """Predicts PNEUMONIA for every child, with the train prevalence as probability: what a model must at least beat."""
+    """Predicts PNEUMONIA for every child, with the train prevalence as probability: the least a model must beat."""
     return DummyClassifier(strategy="prior")
 
 
@@ -29,7 +29,7 @@ def build_thumbnail_logistic(config: ModelConfig) -> Pipeline:
 
 
 def metadata_features(rows: pd.DataFrame) -> np.ndarray:
-    """What a catalog row says about the file, as numbers: (n, 5) float64; unknown JPEG quality counts as 100."""
+    """The metadata of a file in its catalog row, as numbers: (n, 5) float64; unknown JPEG quality counts as 100."""
     columns = rows[["width", "height", "bytes"]].to_numpy(dtype=float)
     quality = rows["jpeg_quality"].fillna(100).to_numpy(dtype=float)
     return np.column_stack([np.log(columns), quality, rows["mode"].ne("L").to_numpy(dtype=float)])

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: Platt scaling on validation and its stress copies, built into the model."""
+"""Calibrated probabilities: Platt scaling on validation and its stress copies, built into the model."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def export_final(results: Results) -> Path:
 
 
 def add_outputs(model: keras.Model, train: np.ndarray) -> keras.Model:
-    """A member with two more outputs: the evidence for heatmaps, and how little a picture looks like a child's chest.
+    """A member with two more outputs: the evidence for heatmaps, and how atypical a picture is for a child's chest.
 
     Args: train: uint8 (n, h, w), the radiographs that it was trained on.
     Returns: a model with the outputs of final_model.OUTPUTS, in their order.
@@ -79,8 +79,8 @@ def build_atypicality(pooled: keras.KerasTensor, features: np.ndarray) -> keras.
     offset = features - center
     typical = np.mean(((offset - offset @ plane @ plane.T) ** 2).sum(axis=1))
     distance = ops.subtract(pooled, center)
-    beside = ops.subtract(distance, ops.matmul(ops.matmul(distance, plane), plane.T))
-    return ops.sum(ops.square(beside), axis=1) / max(float(typical), 1e-12)
+    residual = ops.subtract(distance, ops.matmul(ops.matmul(distance, plane), plane.T))
+    return ops.sum(ops.square(residual), axis=1) / max(float(typical), 1e-12)
 
 
 def write_parts(members: list[keras.Model], folder: Path) -> list[dict]:

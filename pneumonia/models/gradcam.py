@@ -84,7 +84,7 @@ def _check_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The output for (n, h, w) images; (n,) where the network gives one number."""
-    # Called directly: `predict` compiles every model anew, which takes far longer than a few images do.
+    # Called directly: `predict` compiles every model again, which takes far longer than a few images do.
     batches = (images[start : start + BATCH, ..., None].astype(np.float32) for start in range(0, len(images), BATCH))
     output = np.concatenate([keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches])
     return output[:, 0] if output.shape[1:] == (1,) else output

@@ -247,7 +247,7 @@ class EpochRecorder(keras.callbacks.Callback):
 
     def seed_dropout(self, epoch: int) -> None:
         """Let dropout depend on (seed, epoch) alone: .keras files do not keep the state of its generators."""
-        # PyTorch draws from the global state. TensorFlow does not, and would compile anew if it were set.
+        # PyTorch draws from the global state. TensorFlow does not, and would compile again if it were set.
         if keras.backend.backend() == "torch":
             keras.utils.set_random_seed(1000 * (self.seed + 1) + epoch)
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]

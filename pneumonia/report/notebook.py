@@ -53,7 +53,7 @@ def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Take out what differs between two runs of the same story: timings, paths, progress bars."""
+    """Remove what differs between two runs: timings, paths, progress bars."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:

@@ -133,7 +133,7 @@ def find_best(results: Results, metric: str, among_networks: bool = True) -> str
 
 
 def describe_claim(results: Results) -> dict[str, str]:
-    """The accuracy that the work before this one claimed, and where the interval of ours lies: "lies above" it."""
+    """The accuracy that the work before this one claimed, and where our interval is: "lies above" it."""
     ours, where = results.estimate(results.final_model, "test", "accuracy"), "includes"
     if ours.low > CLAIMED_ACCURACY:
         where = "lies above"

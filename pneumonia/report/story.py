@@ -90,5 +90,5 @@ class Story:
 
 
 def open_story(run: Run) -> Story:
-    """The story of a run whose result files are there."""
+    """The story of a run whose result files exist."""
     return Story(load_results(run))

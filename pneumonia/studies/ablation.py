@@ -31,7 +31,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 def compute_ablation(run: Run, catalog: pd.DataFrame, say: Callable[[str], None], swap: Path | None = None):
     """Train what is missing and measure it: a frame with COLUMNS, where `change` may also be "test".
 
-    The test split is scored when all rows are trained, all together: no row is chosen by it.
+    The test split is scored once, when all rows are trained: no row is chosen by it.
 
     Args: swap: folder of the encoding swap; see attribution.load_encoding_swap.
     """

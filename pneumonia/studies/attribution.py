@@ -1,4 +1,4 @@
-"""Which property of a radiograph moves each network? Every change that should not matter, on validation radiographs.
+"""Which property of a radiograph does each network rely on? Changes that should not matter, on validation radiographs.
 
 Beyond the stress copies it has a control of the exchanged aspect ratio, and masks that hide a part of the picture. The
 test split is not scored.
@@ -46,7 +46,7 @@ CHANGES = (
     "aspect",
     "exchange",
 )
-MASKS = ("border", "centre")  # they hide what a radiologist needs: a fall is not a fault
+MASKS = ("border", "centre")  # they hide what a radiologist needs: a decrease is no flaw
 Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint8 images (n, h, w))
 
 

@@ -98,7 +98,7 @@ def draw_bench(results: Results) -> Drawing:
 
 
 def tabulate_pipeline(results: Results) -> Table:
-    """Radiographs a second, pass by pass, beside flow_from_directory and the fastest other way."""
+    """Radiographs per second in each pass, compared with flow_from_directory and the fastest other reader."""
     head = ["radiographs a second", "this project", f"`{FLOW}`", "fastest other way", f"times `{FLOW}`"]
     speeds, rows = results.table("bench").query("metric == 'throughput'"), []
     for benchmark, of_pass in speeds.groupby("benchmark", sort=False):
@@ -123,7 +123,7 @@ def describe(results: Results) -> dict[str, str]:
 
 
 def describe_goal(table: pd.DataFrame) -> str:
-    """CPU seconds to the claimed accuracy, ours beside the popular recipe's."""
+    """CPU seconds to the claimed accuracy, ours and the popular recipe's."""
     rows = table[table["benchmark"].str.endswith(" on test")]
     if rows.empty:
         return "What it costs to reach the claimed accuracy was not measured (`python -m bench --only cost`)."

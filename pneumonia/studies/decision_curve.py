@@ -36,8 +36,8 @@ def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFra
         sensitivity, specificity = measure_rates(test, cuts, weights)
         price = TREAT_FROM / (1 - TREAT_FROM)
         benefit = sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * price
-        everybody = prevalence - (1 - prevalence) * price
-        for p, value, samples, of_all in zip(TREAT_FROM, benefit[0], benefit[1:].T, everybody, strict=True):
+        treat_all = prevalence - (1 - prevalence) * price
+        for p, value, samples, of_all in zip(TREAT_FROM, benefit[0], benefit[1:].T, treat_all, strict=True):
             rows.append((model, prevalence, p, value, *percentile_interval(samples)))
             rows += [("treat all", prevalence, p, *[of_all] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
     return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["net_benefit", "ci_low", "ci_high"])

@@ -1,4 +1,4 @@
-"""What the figures of several studies share: a table of shaded cells, and the names of models beside it."""
+"""What the figures of several studies share: a table of shaded cells, labelled with the names of models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ..results import Results
 from ..style import own_axes, wrap
 
-DARKEST = 0.5  # the dark end of the scale: ROC AUC of guessing, accuracy of a coin
+DARKEST = 0.5  # the dark end of the scale: the ROC AUC, and the accuracy, of a coin toss
 
 
 def shade_cells(table: pd.DataFrame, ax: Axes | None = None) -> Axes:

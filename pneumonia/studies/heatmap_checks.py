@@ -71,7 +71,7 @@ def map_gradcam(model: FinalModel, images: np.ndarray) -> np.ndarray:
 
 
 def map_occlusion(model: FinalModel, images: np.ndarray) -> np.ndarray:
-    """float32 (n, size, size): the fall of the logit, which does not saturate as the probability does."""
+    """float32 (n, size, size): the decrease of the logit, which does not saturate as the probability does."""
 
     def predict(batch: np.ndarray) -> np.ndarray:
         return to_logit(model.score(batch)["probability"].astype(float))
@@ -80,7 +80,7 @@ def map_occlusion(model: FinalModel, images: np.ndarray) -> np.ndarray:
 
 
 def check_pointing(method: str, maps: np.ndarray, masks: np.ndarray) -> list[tuple]:
-    """The share of maps whose peak lies in the opacity, and how much of the picture that target is."""
+    """The share of maps whose peak is within the opacity, and the share of the picture that counts as such."""
     side = 2 * round(TOLERANCE * maps.shape[1]) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     targets = np.stack([cv2.dilate(mask.astype(np.uint8), kernel) > 0 for mask in masks])
@@ -127,14 +127,14 @@ def check_randomised(run: Run, model: FinalModel, images: np.ndarray) -> list[tu
 
 
 def randomise_head(model: keras.Model) -> keras.Model:
-    """The weights of the last layer in another order, so that their scale stays; changes the model in place."""
+    """Permute the weights of the last layer in place, which keeps their scale."""
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([np.random.default_rng(0).permutation(kernel), bias])
     return model
 
 
 def correlate(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation over a coarse grid; 0 where a map is flat, so that it orders nothing."""
+    """Spearman's rank correlation over a coarse grid; 0 where a map is constant."""
     step = max(1, len(one) // 16)
     first, second = (image[::step, ::step].ravel() for image in (one, other))
     if np.ptp(first) == 0 or np.ptp(second) == 0:

@@ -96,7 +96,7 @@ def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> 
 
 
 def power_law(patients: np.ndarray, floor: float, scale: float, exponent: float) -> np.ndarray:
-    """Error that remains plus one that shrinks with the number of patients (Hestness et al. 2017)."""
+    """Irreducible error plus one that shrinks with the number of patients (Hestness et al. 2017)."""
     return floor + scale * np.power(patients / 100.0, -exponent)
 
 
@@ -117,7 +117,7 @@ def fit_power_law(patients: np.ndarray, error: np.ndarray) -> np.ndarray | None:
 
 
 def extrapolate(table: pd.DataFrame, split: str = "test", metric: str = "accuracy") -> dict[str, tuple]:
-    """What the fitted law says, each (value, ci_low, ci_high): exponent, floor, patients for one more point.
+    """What the fitted law predicts, each (value, ci_low, ci_high): exponent, floor, patients for one more point.
 
     The interval resamples the seeds of every fraction; it knows nothing of other hospitals, or of another law. "next
     point": patients for an error one point below the fitted one at the largest size; infinite where the floor is above.
@@ -132,7 +132,7 @@ def _errors_by_size(table: pd.DataFrame, split: str, metric: str) -> tuple[tuple
     return tuple(by_size.groups), tuple(tuple(1 - values) for _, values in by_size)
 
 
-@lru_cache  # hundreds of fits, for the figure and for the sentence
+@lru_cache  # hundreds of fits, which figure and sentence share
 def _extrapolate(sizes: tuple, errors: tuple) -> dict[str, tuple]:
     rng, patients = np.random.default_rng(DRAWS_SEED), np.array(sizes)
     means = [np.mean(of_size) for of_size in errors]
@@ -146,7 +146,7 @@ def _extrapolate(sizes: tuple, errors: tuple) -> dict[str, tuple]:
 
 
 def is_undetermined(law: dict[str, tuple]) -> bool:
-    """Whether the interval of the exponent reaches the steepest that is allowed: then the fit says nothing of more."""
+    """Whether the interval of the exponent reaches STEEPEST: then the fit cannot be extrapolated."""
     return law["exponent"][2] >= 0.99 * STEEPEST
 
 
@@ -158,14 +158,14 @@ def _consequences(law: np.ndarray, largest: float) -> tuple[float, float, float,
 
 
 def _interval(values: list[float]) -> tuple[float, float]:
-    """95 % interval that lets infinity be an end."""
+    """95 % interval, of which infinity may be an end."""
     finite = np.minimum(values, 1e12)
     low, high = percentile_interval(finite)
     return tuple(np.inf if end > 1e11 else end for end in (low, high))
 
 
 def describe(results: Results) -> dict[str, str]:
-    """next: the accuracies of the smallest and of the largest share, and what the power law says of more patients."""
+    """next: the accuracies at the smallest and largest fraction, and the power law's prediction for more patients."""
     table = results.table("learning_curve")
     means = average_seeds(table)
     least, most = means.iloc[0], means.iloc[-1]
@@ -250,7 +250,7 @@ def plot_error(table: pd.DataFrame, split: str, ax: Axes | None = None) -> Axes:
 
 
 def describe_next_point(law: dict[str, tuple], largest: float) -> str:
-    """What one more point of accuracy would cost, in words that turn with the law."""
+    """What one more point of accuracy would cost, in words that depend on the fitted law."""
     value, low, high = law["next_point"]
     if np.isnan(value):
         return "no power law fits"

@@ -1,4 +1,4 @@
-"""How well do the models do with parts of the radiograph hidden?
+"""How well do the models predict with parts of the radiograph hidden?
 
 The masks are simple shapes on the square picture, drawn on the mean radiographs of the training files: no segmentation
 of the lungs, whose place differs from child to child. What is hidden becomes mid-gray.
@@ -25,7 +25,7 @@ HIDDEN = 128  # gray level of what is painted over
 LUNGS = ((0.29, 0.47), (0.71, 0.47))  # centres (x, y) of the two ellipses, as shares of the side
 LUNG_AXES = (0.185, 0.34)  # their half axes
 BORDER = 0.10  # width of the frame
-CENTRE = 0.25  # the middle square begins this far from the edge
+CENTRE = 0.25  # distance of the middle square from the edge
 SPLITS = ("validation", "test")
 
 

@@ -11,6 +11,6 @@ RECIPE = next(row for row in ABLATION if row.name == "ablation_aspect")  # that 
 
 
 def networks_run(base: Run, name: str, models: tuple[ModelConfig, ...], seeds: tuple[int, ...]) -> Run:
-    """A run beside the one whose radiographs it uses, with a home of its own."""
+    """A run with a home of its own that uses the radiographs of another."""
     home = ROOT / "build" / name if base.name == "real" else base.home / name
     return replace(base, name=name, home=home, models=models, seeds=seeds)

@@ -1,4 +1,4 @@
-"""Of 1,000 children, how many would be missed or treated needlessly, and at what cost? Prices are open to change."""
+"""Of 1,000 children, how many would be missed or treated needlessly, and at what cost? Prices can be changed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def count_outcomes(sensitivity: np.ndarray, specificity: np.ndarray, prevalence:
 def price_operating_points(per_1000: pd.DataFrame, prevalence: float, prices: Prices = EXAMPLES) -> pd.DataFrame:
     """The cost sheet: what 1,000 children would cost at each operating point, cheapest first.
 
-    Treating all and treating none, which need no model, stand beside them. All with the prediction PNEUMONIA count
+    Treating all and treating none, which need no model, are listed with them. All with the prediction PNEUMONIA count
     as read by a radiologist and treated.
 
     Returns: a frame (operating_point, missed, needlessly_treated, referred, cost).
@@ -79,15 +79,15 @@ def price_operating_points(per_1000: pd.DataFrame, prevalence: float, prices: Pr
         known = ", ".join(f"{100 * share:g} %" for share in sorted(per_1000["prevalence"].unique()))
         raise PneumoniaError(f"per_1000.csv: no prevalence of {100 * prevalence:g} %; it has {known}")
     sheet = rows.pivot(index="operating_point", columns="quantity", values="value")[list(QUANTITIES[:3])]
-    sheet.loc["no model: treat all"] = count_row(prevalence, everybody=True)
-    sheet.loc["no model: treat none"] = count_row(prevalence, everybody=False)
+    sheet.loc["no model: treat all"] = count_row(prevalence, treat_all=True)
+    sheet.loc["no model: treat none"] = count_row(prevalence, treat_all=False)
     sheet["cost"] = sheet.to_numpy() @ np.array(prices)
     return sheet.sort_values("cost", kind="stable").rename_axis(columns=None).reset_index()
 
 
-def count_row(prevalence: float, everybody: bool) -> list[float]:
+def count_row(prevalence: float, treat_all: bool) -> list[float]:
     """missed, needlessly_treated and referred when PNEUMONIA is predicted for all children, or for none."""
-    outcomes = count_outcomes(np.array(float(everybody)), np.array(float(not everybody)), prevalence)
+    outcomes = count_outcomes(np.array(float(treat_all)), np.array(float(not treat_all)), prevalence)
     return [float(outcomes[quantity]) for quantity in QUANTITIES[:3]]
 
 

@@ -24,7 +24,7 @@ def compute_power(scores: Scores, model: str) -> pd.DataFrame:
 
     Paired (McNemar, formula of Connor 1987): with the share of discordant predictions seen between two trainings of
     `model`, and between it and the network before it. Unpaired: two test sets, or two publications without predictions.
-    All are multiplied by the design effect: several radiographs of one child say less than as many children.
+    All are multiplied by the design effect: radiographs of one child carry less information than as many children.
     """
     a, b = ACCURACIES
     test = scores.test(model)
@@ -35,7 +35,7 @@ def compute_power(scores: Scores, model: str) -> pd.DataFrame:
         discordant[f"paired, final model and {before}"] = _discordance(test.ensemble, scores.test(before).ensemble)
     rows = []
     for design, share in discordant.items():
-        share = max(share, b - a)  # fewer discordant predictions than the difference itself cannot be
+        share = max(share, b - a)  # there cannot be fewer discordant predictions than the difference
         rows.append((design, share, effect, a, b, int(np.ceil(effect * paired_size(share, b - a))), len(test.y_true)))
     rows.append(("unpaired", np.nan, effect, a, b, int(np.ceil(effect * unpaired_size(a, b))), len(test.y_true)))
     return pd.DataFrame(rows, columns=COLUMNS).round(DECIMALS)

@@ -58,8 +58,8 @@ def tabulate_reading(results: Results) -> Table:
     """What Keras takes, what `predict` takes, and how many times better that is."""
     head = ["measured", "Keras", "`predict`", "times better"]
     table, rows = results.table("predict_bench"), []
-    beside = table[table["benchmark"].isin(("cold start", "throughput"))]
-    for metric, pair in beside.groupby("metric", sort=False):
+    compared = table[table["benchmark"].isin(("cold start", "throughput"))]
+    for metric, pair in compared.groupby("metric", sort=False):
         keras, ours = (pair[(pair["variant"] == KERAS) == side].iloc[0] for side in (True, False))
         rows.append([metric, _amount(keras), _amount(ours), f"{ours['ratio']:.1f}"])
     alone = table[table["benchmark"].isin(("memory", "end to end"))]

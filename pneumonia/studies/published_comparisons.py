@@ -1,4 +1,4 @@
-"""Is the final model more accurate than published ones? As far as rates say, without the predictions of others."""
+"""Is the final model more accurate than published ones, as far as rates show without their predictions?"""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def compare_published(scores: Scores, model: str, draws: int) -> pd.DataFrame:
 
 
 def judge(row: pd.Series) -> str:
-    """What can be said of one row, in words that turn with the sign."""
+    """The verdict on one row, in words that depend on sign and bounds."""
     better = "above" if row["difference"] > 0 else "below"
     if np.isnan(row["p_pairing_low"]):
         inside = row["ci_low"] <= row["published"] <= row["ci_high"]
@@ -142,7 +142,7 @@ def find_right(scores: SplitScores) -> np.ndarray:
 
 
 def describe(results: Results) -> dict[str, str]:
-    """real: which published accuracies are surely below or above, and how many cannot be decided."""
+    """real: which published accuracies are certainly below or above, and how many cannot be decided."""
     rows = results.table("published_comparisons").query("metric == 'accuracy'")
     groups = {
         "more accurate than": rows[rows["verdict"].str.startswith("above, however")],

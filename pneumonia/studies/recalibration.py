@@ -1,4 +1,4 @@
-"""Another site: how far calibration has drifted, how different its films are, how many it takes to set it right."""
+"""Another site: calibration drift, how different its films are, and how many of them re-calibration needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..config import PneumoniaError
 from ..evaluation.metrics import DRAWS_SEED, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
 
-SAMPLE_SIZES = (10, 20, 50, 100, 200, 500, 1000)  # radiographs with a known answer, for re-calibration
+SAMPLE_SIZES = (10, 20, 50, 100, 200, 500, 1000)  # radiographs with a known diagnosis, for re-calibration
 REPEATS = 40  # random samples of each size
 FIT_DRAWS = 200  # bootstrap samples of a fit: each takes a few milliseconds
 ENOUGH = 0.1  # a sample is enough when it leaves at most this share of what re-calibration can gain
@@ -23,7 +23,7 @@ RECALIBRATION_COLUMNS = ["n", "repeats", "log_loss", "change_low", "change_high"
 
 
 def fit_shift(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
-    """slope, intercept of logit -> re-calibrated logit, drawn towards (1, 0), which is no change.
+    """slope, intercept of logit -> re-calibrated logit, shrunk towards (1, 0), which is no change.
 
     The pull is that of one standard normal prior on slope - 1 and on intercept: ten radiographs cannot throw the model
     over, hundreds can. Both classes get the same total weight, as in calibration.fit_platt.
@@ -49,7 +49,7 @@ def apply_shift(y_prob: np.ndarray, slope: float, intercept: float) -> np.ndarra
 
 
 def balanced_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> float:
-    """Mean log loss (nats) of the two classes: 0 at best, 0.693 for a coin."""
+    """Mean log loss (nats) of the two classes: 0 at best, 0.693 for a coin toss."""
     chance = np.clip(np.where(y_true == 1, y_prob, 1 - y_prob), 1e-6, 1)
     return float(-np.mean([np.log(chance[y_true == label]).mean() for label in (0, 1)]))
 
@@ -93,9 +93,9 @@ def draw_sample(patient_ids: np.ndarray, n: int, rng: np.random.Generator) -> np
 
 
 def find_enough(table: pd.DataFrame) -> int | None:
-    """The smallest sample that surely gains and leaves at most ENOUGH of the gain of the largest one; None: none gains.
+    """The smallest sample that gains for certain, within ENOUGH of the gain of the largest one; None: none gains.
 
-    Surely: in the middle 95 % of the repeats the log loss falls.
+    For certain: in the middle 95 % of the repeats the log loss falls.
     """
     losses, highest = (table.set_index("n")[name] for name in ("log_loss", "change_high"))
     before, after = losses.loc[0], losses.iloc[-1]
@@ -104,7 +104,7 @@ def find_enough(table: pd.DataFrame) -> int | None:
 
 
 def measure_site_shift(home: np.ndarray, away: np.ndarray, home_ids: np.ndarray, away_ids: np.ndarray) -> tuple:
-    """ROC AUC (value, ci_low, ci_high) at which a logistic regression tells films of one site from the other's.
+    """ROC AUC (value, ci_low, ci_high) of a logistic regression that distinguishes the films of two sites.
 
     0.5: not distinguished; 1: always. Cross-validated by patient. Args: home, away: thumbnails, uint8 (n, h, w).
     Raises: PneumoniaError when a site has fewer than five patients.

@@ -22,8 +22,8 @@ from .study import Figure, Study
 
 REFERENCE = "basic_cnn"  # whose errors are 1 in the corruption error
 CLEAN, ALL = "none", "mean of all"
-REALISTIC = 3  # a hospital may well deliver radiographs up to this severity
-RESAMPLING = {  # as OpenCV does it: but for "area" without antialiasing, which is what many loaders do
+REALISTIC = 3  # radiographs of a hospital may well reach this severity
+RESAMPLING = {  # by OpenCV; all but "area" are without antialiasing, as in many loaders
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
     "area": cv2.INTER_AREA,
@@ -100,7 +100,7 @@ def find_worst(table: pd.DataFrame, model: str, up_to: int = REALISTIC, metric: 
 
 
 def find_worst_resampling(table: pd.DataFrame, model: str) -> tuple[str, float]:
-    """(method, change of the accuracy in points) of the resampling that moves a model most from how it was trained."""
+    """(method, change of the accuracy in points) of the resampling under which accuracy changes most."""
     rows = table.query("model == @model and metric == 'accuracy'").set_index("condition")["value"]
     moved = {name: 100 * (rows[f"resampled {name}"] - rows[CLEAN]) for name in RESAMPLING}
     worst = max(moved, key=lambda name: abs(moved[name]))
@@ -134,7 +134,7 @@ def describe(results: Results) -> dict[str, str]:
 
 
 def describe_errors(results: Results, table: pd.DataFrame) -> str:
-    """The corruption error beside the same ratio without corruption: most of what is gained there may be lost here."""
+    """The corruption error, and the same ratio without corruption, which may be much lower."""
     final = results.final_model
     mean = table[table["condition"] == ALL].set_index(["model", "metric"])
     if (final, "corruption_error") not in mean.index:

@@ -50,7 +50,7 @@ class Study:
 
 
 class NotMeasured(str):
-    """In place of all that a study says: whatever is looked up in it is this one sentence."""
+    """Stands in for the values of a study that was not measured: every key gives this one sentence."""
 
     def __getitem__(self, key) -> NotMeasured:
         return self

@@ -18,7 +18,7 @@ from .study import Figure, Study, Table
 
 COLUMNS = ["model", "split", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "patients"]
 SPLITS = ("validation", "test")
-# By metric, what the patient's name shows (catalog.parse_name); archives such as MedMNIST name nobody: "unknown".
+# By metric, what the patient's name shows (catalog.parse_name); archives such as MedMNIST name no patients: "unknown".
 SUBGROUPS = {
     "sensitivity": {"bacteria": r"^person-\d+-bacteria$", "virus": r"^person-\d+-virus$"},
     "specificity": {"IM": r"^IM-\d+$", "NORMAL2-IM": r"^NORMAL2-IM-\d+$"},
@@ -71,7 +71,7 @@ def share_right(scores: SplitScores) -> np.ndarray:
 
 
 def _mean(right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean and (draws,) resampled means; nan in a draw without anybody of the subgroup."""
+    """Mean and (draws,) resampled means; nan in a draw without any patient of the subgroup."""
     with np.errstate(invalid="ignore"):
         return float(right.mean()), weights @ right / weights.sum(axis=1)
 

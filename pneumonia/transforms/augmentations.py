@@ -1,4 +1,4 @@
-"""Augmentations: training radiographs altered at random, anew in every epoch.
+"""Augmentations: random changes of training radiographs, drawn again in every epoch.
 
 They make what should not matter (framing, exposure, encoding) uninformative about the class. A new one is a function
 here and a line of AUGMENTATIONS; a model uses those that its `augmentations` name (series.py).
@@ -81,7 +81,7 @@ def random_cover(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_encoding(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of: blur, less resolution, noise, JPEG, nothing; as files differ between archives."""
+    """One of blur, lower resolution, noise, JPEG or nothing, as files differ between archives."""
     choice = rng.integers(5)
     if choice == 0:
         return blur(image, rng.uniform(0.3, 1.5))

@@ -14,7 +14,7 @@ import numpy as np
 
 from .operations import blur, coarsen, compress, expose, mask_border, warp
 
-SIDE = 224  # pixels of the side at which radiographs are corrupted
+SIDE = 224  # pixels per side at which radiographs are corrupted
 VERSION = 1  # raise it when a corruption changes, so that cached scores are not used
 Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 

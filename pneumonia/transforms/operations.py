@@ -1,6 +1,6 @@
 """Operations on one radiograph that leave the diagnosis alone, each by an explicit amount.
 
-Augmentations draw the amounts anew for every training image and epoch, stress copies once per radiograph, corruptions
+Augmentations draw the amounts again for every training image and epoch, stress copies once per radiograph, corruptions
 take them from a table. Images are uint8 (h, w); every operation returns a new image of the same shape and leaves its
 input as it was.
 """

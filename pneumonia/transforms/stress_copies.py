@@ -1,4 +1,4 @@
-"""Stress copies of validation, drawn once per radiograph: does the answer depend on what a radiologist would ignore?
+"""Stress copies of validation, drawn once per radiograph: do predictions depend on what a radiologist ignores?
 
 The first four alter every radiograph alike. The last three are harder: they give each one what goes with the *other*
 class in the training files.

@@ -1,4 +1,4 @@
-"""Figures made of curves: learning_curves and roc_pr."""
+"""Learning curves, ROC and precision-recall curves: learning_curves and roc_pr."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def draw_roc_pr(results: Results) -> Figure:
         legend.plot([], [], color=colour, label=label, **line)
     legend.axis("off")
     legend.legend(loc="center left", bbox_to_anchor=(-0.1, 0.5), borderaxespad=0, labelspacing=0.9)
-    floor = 100 * frames[results.final_model]["label"].mean()  # the precision of predicting PNEUMONIA for everybody
+    floor = 100 * frames[results.final_model]["label"].mean()  # the precision of predicting PNEUMONIA for every child
     left.set(title="ROC", xlabel="1 - specificity (% of NORMAL)", ylabel="sensitivity (% of PNEUMONIA)")
     right.set(
         title="precision and recall", xlabel="recall (% of PNEUMONIA)", ylabel="precision = PPV (% of predictions)"

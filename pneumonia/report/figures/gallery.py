@@ -59,7 +59,7 @@ CORE = {
 }
 
 
-QUESTIONS = {stem: question for question in STUDIES.values() for stem in question.load().figures}  # whose figure it is
+QUESTIONS = {stem: question for question in STUDIES.values() for stem in question.load().figures}  # figure -> its study
 FIGURES = CORE | {stem: question.load().figures[stem] for stem, question in QUESTIONS.items()}
 
 
@@ -78,7 +78,7 @@ def build_figure(results: Results, stem: str) -> matplotlib.figure.Figure:
 
 
 def draw_placeholder(question: Question) -> matplotlib.figure.Figure:
-    """Stands where a figure would be whose table was not measured in this run, and says how to measure it."""
+    """In place of a figure whose table was not measured in this run: how to measure it."""
     note = f"`{question.command}` makes results/{question.name}.csv."
     return new_figure(f"{question.name}: not measured in this run", note, height=2.0)
 

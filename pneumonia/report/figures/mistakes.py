@@ -1,4 +1,4 @@
-"""Single test radiographs and what the final model made of them: gradcam and worst_mistakes."""
+"""Single test radiographs and what the final model predicts for them: gradcam and worst_mistakes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def plot_evidence(image: np.ndarray, evidence: np.ndarray, caption: str = "", ax
 
 
 def outline_evidence(evidence: np.ndarray, ax: Axes) -> None:
-    """A line around the places with at least half of the strongest evidence (h, w); what is below stays seen."""
+    """A line around the places with at least half of the strongest evidence (h, w); the radiograph stays visible."""
     if evidence.max() > 0:
         ax.contour(evidence, levels=[evidence.max() / 2], colors=EVIDENCE_COLOUR, linewidths=1.6)
 
@@ -105,7 +105,7 @@ def draw_gradcam(results: Results) -> Figure:
 
 
 def compute_worst_mistakes(outcomes: pd.DataFrame, count: int = MISTAKES) -> pd.DataFrame:
-    """The wrong calls whose probability lies farthest from the truth, worst first; equal ones in order of path."""
+    """The wrong predictions whose probability is farthest from the label, worst first; ties in order of path."""
     wrong = outcomes[outcomes["outcome"].str.startswith("false")]
     distance = (wrong["y_prob"] - wrong["label"]).abs()
     return wrong.assign(distance=distance).sort_values(["distance", "path"], ascending=[False, True]).head(count)
@@ -137,6 +137,6 @@ def draw_worst_mistakes(results: Results) -> Figure:
 
 
 def shorten(name: str) -> str:
-    """Long names lose their middle, where they tell least."""
+    """A long name without its middle, which distinguishes least."""
     half = LONGEST_NAME // 2 - 1
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}...{name[-half:]}"

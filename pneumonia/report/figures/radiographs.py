@@ -1,4 +1,4 @@
-"""Figures that show radiographs as they are, on average, augmented and as stress copies."""
+"""Radiographs unchanged, averaged, augmented and as stress copies: examples, mean_images, augmented_batch, twins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...style import new_figure, own_axes
 from ...transforms.augmentations import AUGMENTATIONS, augment_batch
 from ...transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
 
-SHOWN_SIZE = 224  # pixels of a radiograph that is shown rather than learned from
+SHOWN_SIZE = 224  # pixels of a radiograph shown to the reader
 DRAWS = 7  # augmented versions of one radiograph
 DRAWS_SEED = 2018
 
@@ -30,10 +30,10 @@ def attribute(run: Run) -> str:
 def read_pictures(run: Run, rows: pd.DataFrame, size: int = SHOWN_SIZE) -> np.ndarray:
     """The radiographs of these rows (their column path), uint8 (n, size, size).
 
-    Raises: PneumoniaError when there are no radiographs at hand, or one cannot be read.
+    Raises: PneumoniaError when there are no radiographs, or one cannot be read.
     """
     if run.data is None:
-        raise PneumoniaError("no radiographs at hand: set CHEST_XRAY_DIR or run `python -m pneumonia download`")
+        raise PneumoniaError("no radiographs available: set CHEST_XRAY_DIR or run `make download`")
     root = find_root(run.data, run.cache)
     return np.stack([read_radiograph(root / path, size) for path in rows["path"]])
 
@@ -69,7 +69,7 @@ def draw_examples(results: Results) -> Figure:
         "virus": "PNEUMONIA, viral",
         "unknown": "PNEUMONIA",
     }
-    # The patterns are those of Kermany et al. (2018), figure S6; not every radiograph shows them as plainly.
+    # The patterns are those of Kermany et al. (2018), figure S6; not every radiograph shows them as clearly.
     title = (
         "Textbook pattern: clear lungs when NORMAL, one clouded lobe when bacterial, a haze over both lungs when viral"
     )
@@ -124,7 +124,7 @@ def find_augmented(results: Results) -> ModelConfig:
 
 
 def draw_augmented_batch(results: Results) -> Figure:
-    """Per kind one train radiograph, and what a network gets to see of it in DRAWS epochs."""
+    """One train radiograph per kind, and how a network sees it in DRAWS epochs."""
     config, used = find_augmented(results), select_used(results.catalog)
     names = config.augmentations or tuple(AUGMENTATIONS)
     train = used[used["split"] == "train_fit"]
@@ -155,7 +155,7 @@ def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataF
 
 
 def draw_twins(results: Results) -> Figure:
-    """A NORMAL and a PNEUMONIA validation radiograph, each beside its stress copies and what the final model says."""
+    """A NORMAL and a PNEUMONIA validation radiograph, each with its stress copies and the final model's prediction."""
     used = select_used(results.catalog)
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
@@ -187,7 +187,7 @@ def draw_twins(results: Results) -> Figure:
 
 
 def worst_twin(results: Results) -> str:
-    """The split of twins on which the final model has the lowest ROC AUC, as in the rule that chose it."""
+    """The stress copy on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
         (f"validation_{name}" for name in STRESS_COPIES),
         key=lambda split: results.estimate(results.final_model, split, "roc_auc").value,
