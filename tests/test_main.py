@@ -16,7 +16,7 @@ from pneumonia.studies import STUDIES
 STEPS = (
     *("download", "catalog", "train", "evaluate", "figures", "report"),
     *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class"),
-    *("export", "predict", "notebook"),
+    *("export", "predict", "app", "notebook"),
 )
 
 

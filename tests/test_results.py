@@ -258,7 +258,7 @@ def test_metrics_made_on_another_machine_leave_the_run_record_alone(finished, mo
     """`make report` recomputes metrics from committed predictions; what trained and scored them stays what it was."""
     before = contents(finished)
     monkeypatch.setattr(results_module, "installed_versions", lambda: {"python": "4.0"})
-    monkeypatch.setattr(steps, "describe_device", lambda: "another machine")
+    monkeypatch.setattr("pneumonia.models.weights.describe_device", lambda: "another machine")
     try:
         steps.make_metrics(finished)
         assert contents(finished) == before

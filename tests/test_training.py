@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from tiny_runs import CNN, tiny_run
 
-from pneumonia import records
 from pneumonia.config import ROOT, PneumoniaError, Run
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
 from pneumonia.data.generators import RadiographGenerator
@@ -357,7 +356,7 @@ def full_disk(*arguments, **options):
 def test_full_disk_while_weights_are_written_keeps_what_was_there(catalog, baselines, monkeypatch):
     before = {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()}
     changed = replace(baselines, models=tuple(replace(config, image_size=12) for config in baselines.models))
-    monkeypatch.setattr(records.joblib, "dump", full_disk)
+    monkeypatch.setattr("pneumonia.models.weights.joblib.dump", full_disk)
     with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: cannot be written \(No space left on device\)"):
         train_all(changed, catalog, say=silent)
     assert {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()} == before

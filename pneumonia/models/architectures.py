@@ -51,6 +51,11 @@ def build_deep_cnn(config: ModelConfig, widths: tuple[int, ...] = (32, 64, 128, 
     return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="pneumonia")(x), name=config.name)
 
 
+def build_small_cnn(config: ModelConfig) -> keras.Model:
+    """The first two stages of the deep CNN at half their width: for simulated runs, where compiling costs most."""
+    return build_deep_cnn(config, widths=(16, 32))
+
+
 def build_half_cnn(config: ModelConfig) -> keras.Model:
     """The deep CNN at half its width."""
     return build_deep_cnn(config, widths=(16, 32, 64, 96))
@@ -88,6 +93,6 @@ BUILDERS = {  # by the name that a configuration gives (series.py)
     for builder in (
         *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
         *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
-        *(build_half_cnn, build_wide_cnn),
+        *(build_small_cnn, build_half_cnn, build_wide_cnn),
     )
 }
