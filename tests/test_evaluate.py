@@ -29,8 +29,8 @@ from pneumonia.evaluation.metrics import (
 from pneumonia.evaluation.scores import STRESS_COPIES, Scores
 from pneumonia.evaluation.significance import holm
 
-TWINS = ["validation_encoding", "validation_framing"]
-SPLITS = ["train_fit", "validation", *TWINS, "test"]
+COPIES = ["validation_encoding", "validation_framing"]
+SPLITS = ["train_fit", "validation", *COPIES, "test"]
 DRAWS = 60
 QUALITY = {"weak": 0.3, "good": 1.0, "best": 2.0}  # distance between the classes
 SEEDS = {"majority": [0], "weak": [0], "good": [0, 1, 2], "best": [0, 1, 2]}
@@ -135,7 +135,7 @@ def test_mean_sd_and_ensemble_over_seeds(predictions, metrics):
 
 @pytest.mark.parametrize("seed", ["0", "1", "2", "ensemble"])
 def test_threshold_is_chosen_on_validation_and_all_its_copies(predictions, metrics, seed):
-    seen = [scores_of(predictions, "good", split)[:2] for split in ("validation", *TWINS)]
+    seen = [scores_of(predictions, "good", split)[:2] for split in ("validation", *COPIES)]
     column = (lambda y_prob: y_prob.mean(axis=1)) if seed == "ensemble" else (lambda y_prob: y_prob[:, int(seed)])
     expected = choose_threshold(
         np.concatenate([y_true for y_true, _ in seen]), np.concatenate([column(y_prob) for _, y_prob in seen])
@@ -208,7 +208,7 @@ def test_one_model_alone_has_no_comparison(predictions):
 def test_final_model_is_the_best_on_validation_and_its_copies(metrics):
     candidates = ["weak", "good", "best"]
     worst = {
-        model: min([value_of(metrics, model, "mean", split, "roc_auc") for split in ("validation", *TWINS)])
+        model: min([value_of(metrics, model, "mean", split, "roc_auc") for split in ("validation", *COPIES)])
         for model in candidates
     }
     assert choose_final_model(metrics, candidates) == max(worst, key=worst.get) == "best"
@@ -218,7 +218,7 @@ def test_final_model_is_the_best_on_validation_and_its_copies(metrics):
 
 def test_a_stress_copy_can_decide_the_final_model(metrics):
     spoiled = metrics.copy()
-    is_copy = (spoiled["model"] == "best") & (spoiled["split"] == TWINS[1]) & (spoiled["seed"] == "mean")
+    is_copy = (spoiled["model"] == "best") & (spoiled["split"] == COPIES[1]) & (spoiled["seed"] == "mean")
     spoiled.loc[is_copy & (spoiled["metric"] == "roc_auc"), "value"] = 0.1
     assert choose_final_model(spoiled, ["weak", "good", "best"]) == "good"
 
@@ -240,10 +240,10 @@ def test_the_test_split_never_changes_the_final_model(predictions, metrics):
 
 
 def test_equal_candidates_leave_it_to_the_order(metrics):
-    copy = metrics[metrics["model"] == "best"].assign(model="twin")
+    copy = metrics[metrics["model"] == "best"].assign(model="equal")
     both = pd.concat([metrics, copy])
-    assert choose_final_model(both, ["twin", "best"]) == "twin"
-    assert choose_final_model(both, ["best", "twin"]) == "best"
+    assert choose_final_model(both, ["equal", "best"]) == "equal"
+    assert choose_final_model(both, ["best", "equal"]) == "best"
 
 
 @pytest.mark.parametrize(
@@ -309,10 +309,10 @@ def test_scores_are_those_of_the_frame(predictions):
     np.testing.assert_allclose(found.ensemble, y_prob.mean(axis=1))
     pooled = scores.pooled("good")
     seen = [scores["good"][split] for split in scores["good"] if split.startswith("validation")]
-    assert len(seen) == 1 + len(TWINS) == 1 + len(scores.stress_copies)
+    assert len(seen) == 1 + len(COPIES) == 1 + len(scores.stress_copies)
     np.testing.assert_array_equal(pooled.ensemble, np.concatenate([part.ensemble for part in seen]))
     copies = scores.ensemble("good", STRESS_COPIES)
-    assert len(copies) == len(TWINS) * len(scores.ensemble("good", "validation"))
+    assert len(copies) == len(COPIES) * len(scores.ensemble("good", "validation"))
     assert scores.ensemble("majority", STRESS_COPIES).empty and scores.ensemble("unknown", "test").empty
 
 

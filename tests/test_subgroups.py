@@ -67,7 +67,7 @@ def test_the_interval_of_two_patients_spans_them(table):
 def test_columns_and_splits(predictions):
     table = compute_subgroups(Scores.parse(predictions), draws=10)
     assert list(table.columns) == COLUMNS
-    assert set(table["split"]) == {"validation", "test"}, "twins are no patients of their own"
+    assert set(table["split"]) == {"validation", "test"}, "stress copies are no patients of their own"
 
 
 def test_archives_that_name_nobody_have_one_group_per_class(predictions):

@@ -163,11 +163,11 @@ def compute_split_values(results: Results, metric: str) -> pd.DataFrame:
 
 def _split_values(results: Results, config: ModelConfig, metric: str) -> dict[str, float]:
     table = results.metrics[(results.metrics["model"] == config.name) & (results.metrics["metric"] == metric)]
-    twins = [split for split in results.scores.stress_copies if (table["split"] == split).any()]
+    copies = [split for split in results.scores.stress_copies if (table["split"] == split).any()]
     values = {
         "validation": results.estimate(config.name, "validation", metric).value,
-        STRESS_COPIES: np.mean([results.estimate(config.name, split, metric).value for split in twins])
-        if twins
+        STRESS_COPIES: np.mean([results.estimate(config.name, split, metric).value for split in copies])
+        if copies
         else np.nan,
         "test": results.estimate(config.name, "test", metric).value,
     }
@@ -195,10 +195,10 @@ def plot_gap(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = Non
 def draw_generalisation_gap(results: Results) -> Figure:
     final, colours = results.final_model, model_colours(results.run)
     tables = {metric: compute_split_values(results, metric) for metric in ("accuracy", "specificity")}
-    before, twins, after = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
+    before, copies, after = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
     title = (
         f"{results.title(final)} has {percent(before)} accuracy on validation; on its stress copies accuracy is "
-        f"{describe_change(before, twins)}, on the official test {describe_change(before, after)}"
+        f"{describe_change(before, copies)}, on the official test {describe_change(before, after)}"
     )
     note = f"Mean over seeds, threshold {HALF}. Stress copies: mean over all. Gap: test minus validation, in points."
     figure = new_figure(title, note, height=6.2)

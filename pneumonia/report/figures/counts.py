@@ -1,4 +1,4 @@
-"""How many radiographs there are, and what so many can tell: class_counts and small_validation."""
+"""How many radiographs there are, and what so many can show: class_counts and small_validation."""
 
 from __future__ import annotations
 

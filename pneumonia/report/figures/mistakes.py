@@ -137,6 +137,6 @@ def draw_worst_mistakes(results: Results) -> Figure:
 
 
 def shorten(name: str) -> str:
-    """Long names lose their middle, where they tell least."""
+    """Long names lose their middle, which distinguishes them least."""
     half = LONGEST_NAME // 2 - 1
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
