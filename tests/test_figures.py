@@ -42,16 +42,16 @@ from pneumonia.studies.masking import COLUMN_TITLES, pivot_masks
 from pneumonia.studies.operating_points import compute_threshold_curve
 from pneumonia.studies.robustness import average_severities, by_severity
 from pneumonia.style import describe_change, model_colours, signed, use_style, wrap, write_png
-from pneumonia.transforms.stress_copies import STRESS_COPIES as COPY_NAMES
+from pneumonia.transforms.stress_copies import STRESS_COPIES as COPIES
 
 STEMS = [
-    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "twins"),
+    *("class_counts", "examples", "mean_images", "small_validation", "augmented_batch", "stress_copies"),
     *("learning_curves", "Comparison", "confusion_matrices", "roc_pr", "calibration", "generalisation_gap"),
     *("gradcam", "worst_mistakes"),
     *("subgroups", "threshold_curve", "per_1000", "decision_curve", "published", "suspects", "robustness", "masking"),
     *("ablation", "more_data", "pareto", "three_class", "bench"),
 ]
-PANELS = {"examples", "mean_images", "augmented_batch", "twins", "gradcam", "worst_mistakes"}
+PANELS = {"examples", "mean_images", "augmented_batch", "stress_copies", "gradcam", "worst_mistakes"}
 CHARTS = [stem for stem in STEMS if stem not in PANELS]
 FINAL = "deep_cnn_augmented"
 OTHER_SETTINGS = {"font.size": 30, "axes.facecolor": "pink", "savefig.dpi": 50, "figure.autolayout": True}
@@ -81,7 +81,7 @@ def results(clean_tree, tmp_path_factory) -> Results:
 def make_changes(models: list[str]) -> pd.DataFrame:
     """Made-up values of every metric for every change, as attribution.csv and ablation.csv have them."""
     rng, metrics = np.random.default_rng(3), ("roc_auc", "accuracy", "sensitivity", "specificity")
-    keys = product(models, (0, 1), ("validation", *COPY_NAMES, "control", "border", "centre", "test"), metrics)
+    keys = product(models, (0, 1), ("validation", *COPIES, "control", "border", "centre", "test"), metrics)
     rows = [(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys]
     rows += [(model, 0, "encoding_swap", "logit_change_normal", -0.25, 10) for model in models]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -92,7 +92,7 @@ def make_predictions(run, used) -> pd.DataFrame:
     for number, config in enumerate(run.models):
         for seed in run.seeds_of(config):
             rng = np.random.default_rng([1, number, seed])  # another model or stress copy leaves these scores alone
-            for split in ("test", "validation", *(f"validation_{name}" for name in COPY_NAMES)):
+            for split in ("test", "validation", *(f"validation_{name}" for name in COPIES)):
                 if split.startswith("validation_") and config.name == "metadata_logistic":
                     continue
                 rows = used[used["split"] == ("validation" if split.startswith("validation_") else split)]
@@ -270,7 +270,7 @@ def test_simulated_radiographs_are_never_called_those_of_children(stem, built):
 
 def test_real_runs_attribute_their_radiographs_and_carry_no_mark(results, built):
     real = replace(results, run=replace(results.run, name="real"))
-    for stem in ("examples", "twins", "class_counts", "Comparison"):
+    for stem in ("examples", "stress_copies", "class_counts", "Comparison"):
         figure = build_figure(real, stem)
         assert not marks(figure)
         assert ("Radiographs: Kermany et al. 2018, CC BY 4.0" in note_of(figure)) == (stem in PANELS)
@@ -412,7 +412,7 @@ def test_the_ensemble_is_the_mean_over_seeds(results):
     rows = results.predictions.query("model == @FINAL and split == 'test'")
     expected = rows.groupby("path")["y_prob"].mean()
     np.testing.assert_allclose(frame.set_index("path")["y_prob"], expected)
-    assert len(results.scores.ensemble(FINAL, STRESS_COPIES)) == len(COPY_NAMES) * len(
+    assert len(results.scores.ensemble(FINAL, STRESS_COPIES)) == len(COPIES) * len(
         results.scores.ensemble(FINAL, "validation")
     )
     assert results.scores.ensemble("metadata_logistic", STRESS_COPIES).empty
@@ -452,7 +452,7 @@ def test_comparison_and_gap_show_the_means_of_the_metrics(results):
     assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row.value)
     assert np.mean(table.loc["deep_cnn", "seeds"]) == pytest.approx(table.loc["deep_cnn", "value"], abs=1e-3)
     gaps = compute_split_values(results, "accuracy")
-    copies = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in COPY_NAMES]
+    copies = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in COPIES]
     assert gaps.loc["deep_cnn", STRESS_COPIES] == pytest.approx(100 * np.mean(copies))
     assert np.isnan(gaps.loc["metadata_logistic", STRESS_COPIES])
 
@@ -521,7 +521,7 @@ def test_swap_is_described_by_its_largest_mean_and_left_out_when_it_was_not_meas
     assert describe_swap(measured[measured["change"] != "encoding_swap"]) == ""
 
 
-def test_ablation_names_the_worst_stress_copy_but_never_the_control(results):
+def test_ablation_names_the_hardest_copy_but_never_the_control(results):
     table = results.table("ablation").copy()
     of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
     table.loc[of_row & (table["change"] == "control"), "value"] = 0.01

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -137,6 +138,10 @@ def test_ignored_and_kept():
     kept = ["data/README.md", "models/deep_cnn-seed0.keras", "images/x.png", "results/x.csv", "presentation.pdf"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split() == ignored
+
+
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def read_requirements(path: str) -> list[Requirement]:

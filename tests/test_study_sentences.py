@@ -19,6 +19,7 @@ from pneumonia.config import ROOT
 from pneumonia.results import Results
 from pneumonia.series import simulated_run
 from pneumonia.studies import STUDIES
+from pneumonia.studies.attribution import spell
 from pneumonia.studies.bench import describe_backends, describe_goal, tabulate_pipeline
 from pneumonia.studies.outliers import tabulate_outliers
 from pneumonia.studies.predict_bench import describe_agreement, tabulate_reading
@@ -106,7 +107,8 @@ def test_masks_and_power_and_ranges(results, tables):
     areas = areas.set_index("condition")["value"]
     assert f"from {areas['nothing']:.3f} to {areas['lungs']:.3f}" in describe("masking", "lungs", results)
     assert "distinguish 95 % from 96 % would take 1,504 (paired)" in describe("power", "images", results)
-    assert "from 10 % to 20 % at a prevalence of 30 %" in describe("decision_curve", "range", results)
+    treat_from = describe("decision_curve", "range", results)
+    assert treat_from.endswith("from a probability of 10 to 20 % where the prevalence is 30 %.")
 
 
 def test_published_verdicts_are_counted(results):
@@ -160,6 +162,21 @@ def test_estimated_costs_follow_from_the_tables(results, tables):
     assert f"{rate:.0f} radiographs a second ({1e6 / rate / 3600:.1f} hours for 1,000,000" in describe(
         "predict_bench", "archive", results
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("logit_change_normal", 0.0311, "+0.031"),
+        ("logit_change_normal", -0.0311, "−0.031"),
+        ("logit_change_normal", -0.0004, "0.000"),
+        ("logit_sd", 0.028, "0.028"),
+        ("roc_auc", 0.9, "0.900"),
+        ("logit_sd", np.nan, "–"),
+    ],
+)
+def test_only_a_change_has_a_sign(metric, value, text):
+    assert spell(metric, value) == text
 
 
 def test_passes_are_compared_with_the_usual_and_the_fastest_way():

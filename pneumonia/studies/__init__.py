@@ -17,7 +17,7 @@ STUDIES = {
         ),
         Question("decision_curve", "report", "For whom is the model better than treating every child, or none?"),
         Question("published_comparisons", "report", "Is the final model more accurate than published ones?"),
-        Question("power", "report", "How many test radiographs would it take to tell 95 % from 96 % accuracy?"),
+        Question("power", "report", "How many test radiographs would it take to distinguish 95 % from 96 % accuracy?"),
         # measured on the trained series
         Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
         Question("robustness", "robustness", "What if another machine had taken the test radiographs?", "--seeds"),

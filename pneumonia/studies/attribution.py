@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.dataset import load_radiographs
 from ..data.radiograph import read_radiograph
-from ..evaluation.estimate import UNDEFINED, Estimate
+from ..evaluation.estimate import Change, Estimate
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
 from ..results import Results
@@ -149,10 +149,10 @@ def describe_changes(table: pd.DataFrame, changes: tuple[str, ...]) -> dict:
 
 
 def spell(metric: str, value: float) -> str:
-    """A value as text; a logit with its sign."""
-    if metric.startswith("logit") and not np.isnan(value):
-        return f"{value:+.3f}".replace("-", "−")
-    return str(Estimate.of(metric, value)) if not np.isnan(value) else UNDEFINED
+    """A value as text; "–" for nan."""
+    if metric == "logit_change_normal":
+        return Change.of(metric, value).signed
+    return str(Estimate.of(metric, value))
 
 
 def describe(results: Results) -> dict[str, dict]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from ..evaluation.estimate import percent
+from ..evaluation.estimate import join_words, percent
 from ..evaluation.metrics import apply_threshold, bootstrap_weights, percentile_interval, round_columns
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
 from ..evaluation.scores import Scores, SplitScores
@@ -23,8 +23,8 @@ COLUMNS = ["strategy", "prevalence", "threshold_probability", "net_benefit", "ci
 def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Net benefit per child (Vickers & Elkin 2006) of the model, treat-all and treat-none: a frame with COLUMNS.
 
-    A doctor who treats from a probability of p on holds one missed child for as bad as (1 - p) / p needless treatments;
-    net benefit = treated with pneumonia - treated without * p / (1 - p), as shares of all children. Intervals are
+    To a doctor who treats from a probability of p on, one missed child is as bad as (1 - p) / p needless treatments;
+    net benefit = treated with pneumonia - treated without it * p / (1 - p), as shares of all children. Intervals are
     over patients.
     """
     test = scores.test(model)
@@ -75,26 +75,26 @@ def describe(results: Results) -> dict[str, str]:
     curve, ranges = results.table("decision_curve"), []
     for prevalence in curve["prevalence"].unique():
         low, high = find_useful_range(curve, prevalence)
-        span = "at no value" if np.isnan(low) else f"from {percent(low, 0)} to {percent(high, 0)}"
-        ranges.append(f"{span} at a prevalence of {spell_prevalence(prevalence)}")
+        span = "no value" if np.isnan(low) else f"{100 * low:.0f} to {percent(high, 0)}"
+        ranges.append(f"{span} {'where it is' if ranges else 'where the prevalence is'} {spell_prevalence(prevalence)}")
     return {
-        "range": "At the lower end of its interval, the net benefit still exceeds that of treating all and of "
-        f"treating none for one whose threshold for treatment lies {'; '.join(ranges)}."
+        "range": "Even at the lower limit of its 95 % interval, the model has more net benefit than treating all "
+        f"children or none, for doctors who would treat from a probability of {join_words(ranges)}."
     }
 
 
 def draw_decision_curve(results: Results) -> Drawing:
     curve, final = results.table("decision_curve"), results.final_model
     low, high = find_useful_range(curve, 0.15)
-    span = "nowhere" if np.isnan(low) else f"wherever one would treat from {100 * low:.0f} to {100 * high:.0f} % on"
+    span = "no probability" if np.isnan(low) else f"a probability of {100 * low:.0f} to {percent(high, 0)}"
     title = (
-        f"At a prevalence of 15 %, {results.title(final)} has more net benefit than treating all children or none "
-        f"{span}"
+        f"At a prevalence of 15 %, {results.title(final)} has more net benefit than treating all children or none, for "
+        f"doctors who would treat from {span}"
     )
     note = (
         "Net benefit: children with pneumonia treated, less normal children treated, weighted by the odds of the "
-        "probability from which one treats. Band: 95 % interval over patients, ensemble on test; the title goes by its "
-        "lower end."
+        "probability from which a doctor treats. Band: 95 % interval over patients, ensemble on test; the title uses "
+        "its lower limit."
     )
     figure = new_figure(title, note, height=5.4)
     axes, colour = figure.subplots(1, len(PREVALENCES)), model_colours(results.run)[final]

@@ -1,4 +1,4 @@
-"""How many test radiographs would it take to tell 95 % from 96 % accuracy? By three designs of the comparison."""
+"""How many test radiographs would it take to distinguish 95 % from 96 % accuracy? By three designs."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ def describe_archive(table: pd.DataFrame) -> str:
         for kind, (count, rate) in largest.items()
     ]
     cpu = table.query("benchmark == 'throughput' and unit == 'ms' and variant == 'ONNX Runtime'")["median"]
-    priced = "" if cpu.empty else f" The network alone takes {cpu.iloc[0] * ARCHIVE / 3.6e6:.1f} core hours for them."
+    hours = "" if cpu.empty else f"{cpu.iloc[0] * ARCHIVE / 3.6e6:.1f} core hours"
+    priced = f" The network alone takes {hours} for a million radiographs." if hours else ""
     return f"Read in one run on one machine: {' and '.join(speeds)}.{priced}"
 
 

@@ -104,7 +104,7 @@ def find_enough(table: pd.DataFrame) -> int | None:
 
 
 def measure_site_shift(home: np.ndarray, away: np.ndarray, home_ids: np.ndarray, away_ids: np.ndarray) -> tuple:
-    """ROC AUC (value, ci_low, ci_high) of a logistic regression that distinguishes the films of two sites.
+    """ROC AUC (value, ci_low, ci_high) at which a logistic regression distinguishes the films of two sites.
 
     0.5: not distinguished; 1: always. Cross-validated by patient. Args: home, away: thumbnails, uint8 (n, h, w).
     Raises: PneumoniaError when a site has fewer than five patients.

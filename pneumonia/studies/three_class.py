@@ -1,4 +1,4 @@
-"""Can a network distinguish bacterial from viral pneumonia? The small recipe with three outputs, and with two."""
+"""Can a network distinguish bacterial from viral pneumonia? The small recipe for three classes, and for two."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def three_class_run(base: Run, config: ModelConfig = RECIPE) -> Run:
 def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
     """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
 
-    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
+    For both: accuracy, sensitivity and specificity of PNEUMONIA (of three classes: 1 - P(NORMAL) at 0.5), and roc_auc,
     which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
     KINDS, recall of each, recall of "bacteria" among bacteria and virus alone, and the shares of the confusion matrix
     "<true> as <predicted>".
@@ -83,7 +83,7 @@ def kind_labels(rows: pd.DataFrame) -> np.ndarray:
 
 
 def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int) -> keras.Model:
-    """Train the three outputs as training.fit_cnn trains one: same order, draws, optimiser and schedule."""
+    """Train for three classes as training.fit_cnn trains for two: same order, draws, optimiser and schedule."""
     import keras
 
     from ..data.generators import RadiographGenerator
@@ -172,7 +172,7 @@ def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool
 
 
 def describe(results: Results) -> dict[str, str]:
-    """kinds: how often bacterial and viral pneumonia are distinguished, and what three outputs do to the ROC AUC."""
+    """kinds: how often bacterial and viral pneumonia are distinguished, and what three classes do to the ROC AUC."""
     rows = results.table("three_class").set_index(["split", "model", "metric"])
     test, validation = (
         Estimate.of_row("accuracy", rows.loc[(split, THREE, "bacteria or virus")]) for split in ("test", "validation")
@@ -181,13 +181,13 @@ def describe(results: Results) -> dict[str, str]:
     return {
         "kinds": "A small network (96 px) distinguishes bacterial from viral pneumonia correctly in "
         f"{test.full} of the children with pneumonia on test and in {validation.full} on validation, whose labels no "
-        "third physician checked. For PNEUMONIA against NORMAL, three outputs have a ROC AUC of "
-        f"{three.full}, two have {two.full}."
+        "third physician checked. For PNEUMONIA against NORMAL, the network with three classes has a ROC AUC of "
+        f"{three.full}, the one with two classes {two.full}."
     }
 
 
 KIND_TITLES = {"NORMAL": "normal", "bacteria": "bacterial", "virus": "viral"}
-HEADS = {TWO: ("two outputs", "#0072B2", "o"), THREE: ("three outputs", "#D55E00", "s")}
+HEADS = {TWO: ("two classes", "#0072B2", "o"), THREE: ("three classes", "#D55E00", "s")}
 
 
 def draw_three_class(results: Results) -> Drawing:
@@ -197,9 +197,9 @@ def draw_three_class(results: Results) -> Drawing:
     three = table[table["model"] == "three_class"].set_index("metric")["value"]
     two = table[table["model"] == "two_class"].set_index("metric")["value"]
     title = (
-        f"Three outputs distinguish bacterial from viral in {percent(three['bacteria or virus'])} of the pneumonias "
-        f"({percent(before)} on validation); for PNEUMONIA, ROC AUC is {three['roc_auc']:.3f}, with two outputs "
-        f"{two['roc_auc']:.3f}"
+        f"Bacterial and viral are distinguished in {percent(three['bacteria or virus'])} of the pneumonias "
+        f"({percent(before)} on validation); for PNEUMONIA, ROC AUC is {three['roc_auc']:.3f} with three classes, "
+        f"{two['roc_auc']:.3f} with two"
     )
     note = (
         "The small recipe (96 px) on test, mean over seeds; left in percent of the true kind. Bars: 95 % intervals. "
@@ -222,7 +222,7 @@ def draw_three_class(results: Results) -> Drawing:
 
 
 def plot_kinds(values: pd.Series, ax: Axes | None = None) -> Axes:
-    """Confusion of the three outputs in percent of the row, the true kind. values: "<true> as <predicted>" -> share."""
+    """Confusion of the three classes in percent of the row, the true kind. values: "<true> as <predicted>" -> share."""
     ax = own_axes(ax)
     shares = np.array([[values[f"{true} as {other}"] for other in KINDS] for true in KINDS])
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -243,7 +243,9 @@ STUDY = Study(
     compute_three_class,
     describe,
     figures={
-        "three_class": Figure(draw_three_class, "Confusion of normal, bacterial and viral; accuracy beside two outputs")
+        "three_class": Figure(
+            draw_three_class, "Confusion of normal, bacterial and viral; accuracy with three classes beside two"
+        )
     },
     looks_at_test="three outputs (normal, bacterial, viral) beside one",
     networks=three_class_run,

@@ -195,10 +195,10 @@ def plot_gap(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = Non
 def draw_generalisation_gap(results: Results) -> Figure:
     final, colours = results.final_model, model_colours(results.run)
     tables = {metric: compute_split_values(results, metric) for metric in ("accuracy", "specificity")}
-    validation, copies, test = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
+    before, copies, after = tables["accuracy"].loc[final, ["validation", STRESS_COPIES, "test"]] / 100
     title = (
-        f"{results.title(final)} has {percent(validation)} accuracy on validation; on its stress copies accuracy is "
-        f"{describe_change(validation, copies)}, on the official test {describe_change(validation, test)}"
+        f"{results.title(final)} has {percent(before)} accuracy on validation; on its stress copies accuracy is "
+        f"{describe_change(before, copies)}, on the official test {describe_change(before, after)}"
     )
     note = f"Mean over seeds, threshold {HALF}. Stress copies: mean over all. Gap: test minus validation, in points."
     figure = new_figure(title, note, height=6.2)

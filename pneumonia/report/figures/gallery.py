@@ -19,7 +19,7 @@ from .comparison import draw_comparison, draw_confusion_matrices, draw_generalis
 from .counts import draw_class_counts, draw_small_validation
 from .curves import draw_learning_curves, draw_roc_pr
 from .mistakes import draw_gradcam, draw_worst_mistakes
-from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_twins
+from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_stress_copies
 
 # All pictures together stay below 2.2 MB: they are embedded in the notebook.
 CHART_BYTES, RADIOGRAPH_BYTES = 70_000, 165_000
@@ -34,7 +34,7 @@ CORE = {
         draw_small_validation, "Curve: width of the 95 % interval of an accuracy against number of radiographs"
     ),
     "augmented_batch": Figure(draw_augmented_batch, "Train radiographs, each beside its augmented versions", True),
-    "twins": Figure(draw_twins, "Two validation radiographs, each beside its stress copies", True),
+    "stress_copies": Figure(draw_stress_copies, "Two validation radiographs, each beside its stress copies", True),
     "learning_curves": Figure(
         draw_learning_curves, "Curves: loss and accuracy on train and validation per epoch, for each network"
     ),

@@ -144,7 +144,7 @@ def draw_augmented_batch(results: Results) -> Figure:
     return figure
 
 
-def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+def compute_stress_copy_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Ensemble probability of the final model: a row per radiograph, columns "original" and each stress copy."""
     splits = {"original": "validation"} | {name: f"validation_{name}" for name in STRESS_COPIES}
     columns = {
@@ -154,8 +154,8 @@ def compute_twin_probabilities(results: Results, rows: pd.DataFrame) -> pd.DataF
     return pd.DataFrame(columns).loc[rows["path"]]
 
 
-def draw_twins(results: Results) -> Figure:
-    """A NORMAL and a PNEUMONIA validation radiograph, each with its stress copies and the final model's prediction."""
+def draw_stress_copies(results: Results) -> Figure:
+    """A NORMAL and a PNEUMONIA validation radiograph, each beside its stress copies and what the final model says."""
     used = select_used(results.catalog)
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
@@ -163,13 +163,13 @@ def draw_twins(results: Results) -> Figure:
     images = read_pictures(results.run, rows, config.image_size)
     donors = find_donors(load_radiographs(results.run, results.catalog, config.image_size).pixels, used)
     columns = {"original": images} | {name: make_stress_copies(images, rows, name, donors) for name in STRESS_COPIES}
-    probabilities = compute_twin_probabilities(results, rows)
+    probabilities = compute_stress_copy_probabilities(results, rows)
     before, after = (
-        results.estimate(config.name, split, "roc_auc").value for split in ("validation", worst_twin(results))
+        results.estimate(config.name, split, "roc_auc").value for split in ("validation", find_hardest_copy(results))
     )
     title = (
         f"{config.title}: ROC AUC {before:.4f} on validation, "
-        f"{after:.4f} on its hardest stress copies ({worst_twin(results).removeprefix('validation_')})"
+        f"{after:.4f} on its hardest stress copies ({find_hardest_copy(results).removeprefix('validation_')})"
     )
     note = (
         "Stress copies: changes that a radiologist would not care about, drawn once per radiograph. "
@@ -186,8 +186,8 @@ def draw_twins(results: Results) -> Figure:
     return figure
 
 
-def worst_twin(results: Results) -> str:
-    """The stress copy on which the final model has the lowest ROC AUC, as in the rule that chose it."""
+def find_hardest_copy(results: Results) -> str:
+    """The split of stress copies on which the final model has the lowest ROC AUC, as in the rule that chose it."""
     return min(
         (f"validation_{name}" for name in STRESS_COPIES),
         key=lambda split: results.estimate(results.final_model, split, "roc_auc").value,
