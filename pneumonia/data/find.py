@@ -58,4 +58,4 @@ def find_radiographs() -> Path | None:
 def open_simulated() -> Run:
     """The run in build/simulated; its radiographs are drawn when they are not there yet."""
     run = simulated_run(None)
-    return simulated_run(write_simulated_tree(run.home / "chest_xray", n_train=(60, 180), n_test=(36, 60)))
+    return simulated_run(write_simulated_tree(run.home / "chest_xray", n_train=(30, 90), n_test=(24, 40)))
