@@ -16,7 +16,7 @@ from ..config import KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import hash_catalog
 from ..data.dataset import load_radiographs
 from ..evaluation.estimate import Estimate, percent
-from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
+from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
 from ..records import hash_file, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
@@ -133,7 +133,7 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
     """metric -> (value, samples) of one network; output is (n, 3), or (n, 1) of the binary head."""
     y_prob = np.clip(1 - output[:, 0] if output.shape[1] == 3 else output[:, 0], 0, 1)
-    plain, drawn = (threshold_metrics(kinds > 0, y_prob, 0.5, w) for w in (None, weights))
+    plain, drawn = (threshold_metrics(kinds > 0, y_prob, HALF, w) for w in (None, weights))
     found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
     found["roc_auc"] = roc_auc(kinds > 0, y_prob), roc_auc(kinds > 0, y_prob, weights)
     if output.shape[1] == 1:
