@@ -262,6 +262,11 @@ def test_tables_are_rectangular_and_name_every_model(results, filler):
         assert all(c.title in render_markdown(TABLES[name](results)) for c in results.run.models)
 
 
+def test_columns_of_numbers_are_set_right_in_markdown():
+    table = Table(["2020", "n", "why", "change"], [["1", "**12**", "3D", "–"], ["2", "4 (1 to 9)", "by hand", "−0.5"]])
+    assert render_markdown(table).splitlines()[1] == "| --- | ---: | --- | ---: |"
+
+
 def test_typst_cells_show_just_their_text():
     table = Table(["a", "b"], [["**x + y**", "93.1 % (91.0 to 95.0 %)"]])
     assert render_typst(table) == r"columns: 2, table.header([a], [b]), [*x \+ y*], [93.1~% (91.0 to 95.0)]"
