@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .config import PneumoniaError, Run
-from .studies import STUDIES
+from .studies import STUDIES, load_results
 
 LOOK = "scoring of newly trained weights by `evaluate`"
 OPTIONS = {  # of the studies that have a step of their own
@@ -162,7 +162,6 @@ def run_study(options: argparse.Namespace) -> None:
 
 def run_figures(options: argparse.Namespace) -> None:
     from .report.figures.gallery import draw_all
-    from .results import load_results
 
     draw_all(load_results(open_for(options)))
 
@@ -172,7 +171,6 @@ def run_report(options: argparse.Namespace) -> None:
     from .pipeline import make_metrics
     from .report.figures.gallery import draw_all
     from .report.pages import write_reports
-    from .results import load_results
 
     run = open_for(options, otherwise="results")
     make_metrics(run)
@@ -183,7 +181,6 @@ def run_report(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     from .pipeline import make_export
-    from .results import load_results
 
     print(make_export(load_results(open_for(options))))
 

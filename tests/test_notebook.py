@@ -16,8 +16,8 @@ from pneumonia.config import ROOT
 from pneumonia.report.figures.gallery import FIGURES, can_be_drawn
 from pneumonia.report.notebook import NOTEBOOK, clean
 from pneumonia.report.pages import Filler
-from pneumonia.results import load_results
 from pneumonia.series import real_run
+from pneumonia.studies import load_results
 
 HOMES_OF_REAL_RUN = (
     *("results", "images", "models", "docs", "README.md", "presentation.pdf"),

@@ -19,8 +19,9 @@ from pneumonia.report.figures.gallery import FIGURES
 from pneumonia.report.numbers import METRICS, Names, build_names
 from pneumonia.report.pages import PICTURE, SLIDES, TEMPLATES, Filler, build_pages, typeset_slides, write_reports
 from pneumonia.report.tables import TABLES, escape_typst, render_markdown, render_typst
-from pneumonia.results import Results, load_results
+from pneumonia.results import Results
 from pneumonia.series import real_run
+from pneumonia.studies import load_results
 from pneumonia.studies.study import Table
 
 ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ

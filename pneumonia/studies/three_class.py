@@ -21,7 +21,7 @@ from ..records import hash_file, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run
-from .study import Figure, Study
+from .study import Figure, Study, catalog_hash
 
 if TYPE_CHECKING:
     import keras
@@ -39,8 +39,8 @@ def three_class_run(base: Run, config: ModelConfig = RECIPE) -> Run:
     return networks_run(base, "three_class", models, SEEDS)
 
 
-def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
+def compute_three_class(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """Score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
 
     For both: accuracy, sensitivity and specificity of PNEUMONIA (of three outputs: 1 - P(NORMAL) at 0.5), and roc_auc,
     which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
@@ -49,7 +49,6 @@ def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], No
     """
     from ..models.weights import load_trained
 
-    train_members(run, catalog, say)
     rows = []
     for split in SPLITS:
         for config in run.models:
@@ -247,4 +246,6 @@ STUDY = Study(
     },
     looks_at_test="three outputs (normal, bacterial, viral) beside one",
     networks=three_class_run,
+    train=train_members,
+    depends_on=catalog_hash,
 )
