@@ -58,7 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, figures, texts and presentation.pdf")
     for question in STUDIES.values():
         if question.has_step:
-            text = f"{question.text} -> results/{question.name}.csv"
+            look = " (a look at test)" if question.looks_at_test else ""
+            text = f"{question.text} -> results/{question.name}.csv{look}"
             step = add_step(steps, question.made_by, run_study, text)
             step.set_defaults(study=question.name)
             if question.option:

@@ -16,7 +16,7 @@ from pneumonia.studies import STUDIES
 STEPS = (
     *("download", "catalog", "train", "evaluate", "figures", "report"),
     *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class"),
-    *("export", "predict", "notebook"),
+    *("export", "predict", "app", "notebook"),
 )
 
 
@@ -26,6 +26,12 @@ def test_help_lists_every_step(capsys):
     assert ended.value.code == 0
     listed = capsys.readouterr().out
     assert tuple(re.findall(r"^ {4}([a-z-]+)\b", listed, re.MULTILINE)) == STEPS
+
+
+def test_help_says_which_steps_look_at_test():
+    text = " ".join(cli.build_parser().format_help().split())
+    assert "results/pareto.csv (a look at test)" in text
+    assert "results/attribution.csv" in text and "results/attribution.csv (a look" not in text
 
 
 def test_the_command_line_imports_nothing_heavy():

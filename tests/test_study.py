@@ -42,6 +42,7 @@ def test_a_question_is_asked_and_answered(question, results):
     texts = list(list_texts(question.describe(results)))
     assert all(text and "nan" not in text.split() for text in texts)
     assert texts or study.tables, "nothing would be said of it"
+    assert question.looks_at_test == bool(study.looks_at_test), "the help says whether it does"
     assert bool(study.networks) == bool(study.train)
 
 

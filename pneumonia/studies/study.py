@@ -80,6 +80,7 @@ class Question:
     made_by: str  # a step of the command line, or a whole command
     text: str  # ends with a question mark
     option: str = ""  # what the step of its own takes: --seeds or --encoding-swap
+    looks_at_test: bool = False  # whether making it scores the test split once more
 
     def load(self) -> Study:
         return import_module(f"{__package__}.{self.name}").STUDY
