@@ -71,7 +71,7 @@ def test_our_own_radiographs_are_no_other_hospital(finished, tmp_path):
     used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
     validation = read_table(run, "predictions").query("split == 'validation'")
     found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
-    assert "6 of 6 radiographs are this project's own (6 of train_fit): not another hospital's" in found.warnings
+    assert "6 of 6 radiographs are this project's own (6 of train_fit), not another hospital's" in found.warnings
     assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
     assert not found.drift["what"].str.startswith("site").any()
 

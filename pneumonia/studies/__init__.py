@@ -2,6 +2,11 @@
 
 That file says how the table is made, what is said about it, and how it is drawn. To add a study, write its file, add
 its line here and test it; the command line, the figures, the pages and the tests find it in this list.
+
+Six files here are no studies: study.py says what a study is; networks.py makes the runs of the small networks that
+some train; conditions.py scores models on altered radiographs, for robustness and masking; drawing.py draws the tables
+of shaded cells that they share; external.py is `evaluate --folder`, the final model on another hospital's radiographs;
+recalibration.py, for it, measures drift and what re-calibration gains.
 """
 
 from __future__ import annotations
