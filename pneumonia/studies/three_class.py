@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from ..data.catalog import hash_catalog
 from ..data.dataset import load_radiographs
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..records import hash_file, record_path, weights_path, write_json
+from ..records import hash_file, load_matching_record, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run
@@ -86,21 +85,14 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
     import keras
 
     from ..data.generators import RadiographGenerator
+    from ..models.training import compile_model
 
     part = load_radiographs(run, catalog, config.image_size)["train_fit"]
     labels = kind_labels(part.rows)  # an augmentation that needs the class takes all but 0 for PNEUMONIA
     train = RadiographGenerator(part.pixels, labels, config.batch_size, True, config.augmentations, seed)
     keras.utils.set_random_seed(seed)
-    model = build_three_class(config)
     steps = len(train) * config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - max(1, steps // 20), warmup_target=config.learning_rate, warmup_steps=max(1, steps // 20)
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
-        loss="sparse_categorical_crossentropy",
-        jit_compile=False,
-    )
+    model = compile_model(build_three_class(config), config, steps, loss="sparse_categorical_crossentropy", metrics=[])
     weights = {kind: len(labels) / (len(KINDS) * max(n, 1)) for kind, n in enumerate(np.bincount(labels, minlength=3))}
     next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
     model.fit(train, epochs=config.epochs, class_weight=weights, callbacks=[next_epoch], shuffle=False, verbose=0)
@@ -115,7 +107,7 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     progress, identity = Progress(members, say), hash_catalog(catalog)
     for config, seed in members:
-        if _is_trained(run, config, seed, identity):
+        if load_matching_record(run, config, seed, identity):
             continue
         if config.name == TWO:
             train_one(run, catalog, config, seed, progress)
@@ -158,16 +150,6 @@ def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     from ..data.generators import RadiographGenerator
 
     return model.predict(RadiographGenerator(images, np.zeros(len(images)), 128), verbose=0)
-
-
-def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool:
-    try:
-        record = json.loads(record_path(run, config, seed).read_text())
-    except (OSError, ValueError):
-        return False
-    path = weights_path(run, config, seed)
-    known = (record["config_hash"], record["catalog_hash"], record["weights_sha256"])
-    return path.exists() and known == (config.hash(), identity, hash_file(path))
 
 
 def describe(results: Results) -> dict[str, str]:
