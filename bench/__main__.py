@@ -68,15 +68,16 @@ def keep(run: Run, name: str, table: pd.DataFrame) -> None:
     """Put rows into results/<name>.csv, in place of older ones of the same measurement; results/bench.csv is drawn."""
     from pneumonia.data.catalog import hash_catalog
     from pneumonia.report.figures.gallery import draw_figure
-    from pneumonia.results import is_current, load_results, read_run_record, read_table, write_measured
+    from pneumonia.results import is_current, read_run_record, read_table, write_measured
+    from pneumonia.studies import STUDIES, load_results
 
     record = read_run_record(run)
-    if is_current(run, record, name):
+    digest = STUDIES[name].digest(record | {"catalog_hash": hash_catalog(read_table(run, "catalog"))})
+    if is_current(run, record, name, digest):
         before = read_table(run, name)
         key = ["benchmark"] if name == "bench" else ["benchmark", "variant", "metric"]
         is_replaced = before.set_index(key).index.isin(table.set_index(key).index)
         table = pd.concat([table, before[~is_replaced]], ignore_index=True)
-    digest = hash_catalog(read_table(run, "catalog")) if name == "bench" else record["weights_hash"]
     write_measured(run, name, table, digest)
     if name == "bench":
         draw_figure(load_results(run), "bench")
@@ -139,9 +140,9 @@ def measure_inputs(run: Run, size: int, folder: Path, options: argparse.Namespac
 
 def choose_config(run: Run, quick: bool) -> ModelConfig:
     """The final model; the first network, which is small, when only seeing that everything runs."""
-    from pneumonia.results import read_run_record
+    from pneumonia.results import read_final_model
 
-    return next(each for each in run.models if each.is_cnn) if quick else run.model(read_run_record(run)["final_model"])
+    return next(each for each in run.models if each.is_cnn) if quick else run.model(read_final_model(run))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reading new radiographs: `pneumonia predict` and ONNX Runtime beside Keras -> results/predict_bench.csv.
+"""Reading new radiographs: `python -m pneumonia predict` and ONNX Runtime beside Keras -> results/predict_bench.csv.
 
 Every measurement runs in a fresh process, the two sides in turn; the medians are kept.
 """

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .config import PneumoniaError, Run
-from .studies import STUDIES
+from .studies import STUDIES, load_results
 
 LOOK = "scoring of newly trained weights by `evaluate`"
 OPTIONS = {  # of the studies that have a step of their own
@@ -58,7 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_step(steps, "report", run_report, "results/predictions.csv -> metrics, figures, texts and presentation.pdf")
     for question in STUDIES.values():
         if question.has_step:
-            text = f"{question.text} -> results/{question.name}.csv"
+            look = " (a look at test)" if question.looks_at_test else ""
+            text = f"{question.text} -> results/{question.name}.csv{look}"
             step = add_step(steps, question.made_by, run_study, text)
             step.set_defaults(study=question.name)
             if question.option:
@@ -162,7 +163,6 @@ def run_study(options: argparse.Namespace) -> None:
 
 def run_figures(options: argparse.Namespace) -> None:
     from .report.figures.gallery import draw_all
-    from .results import load_results
 
     draw_all(load_results(open_for(options)))
 
@@ -172,7 +172,6 @@ def run_report(options: argparse.Namespace) -> None:
     from .pipeline import make_metrics
     from .report.figures.gallery import draw_all
     from .report.pages import write_reports
-    from .results import load_results
 
     run = open_for(options, otherwise="results")
     make_metrics(run)
@@ -183,7 +182,6 @@ def run_report(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     from .pipeline import make_export
-    from .results import load_results
 
     print(make_export(load_results(open_for(options))))
 

@@ -5,7 +5,9 @@ radiographs -> catalog.csv -> models/ -> predictions.csv -> metrics.csv and what
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ from .results import (
     check_hashes,
     is_current,
     name_final_model,
+    read_final_model,
     read_run_record,
     read_table,
     record_test_look,
@@ -32,6 +35,7 @@ from .series import FROM_SCRATCH
 from .studies import STUDIES
 
 # Keras is imported by the steps that need it: `report` starts without it.
+say_now = partial(print, flush=True)  # a log shows every line at once
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
@@ -82,11 +86,16 @@ def make_metrics(run: Run) -> None:
     name_final_model(run, final, FINAL_MODEL_RULE)
     for name, question in STUDIES.items():
         if question.made_by == "report":
-            write_measured(run, name, question.load().compute(scores, final, draws))
+            write_table(run, name, question.load().compute(scores, final, draws))
 
 
 def make_study(
-    run: Run, name: str, again: bool = False, swap: Path | None = None, seeds: int | None = None, **options
+    run: Run,
+    name: str,
+    again: bool = False,
+    swap: Path | None = None,
+    seeds: int | None = None,
+    say: Callable[[str], None] = say_now,
 ) -> pd.DataFrame:
     """Make the table of one study, unless it is there for these weights and radiographs.
 
@@ -94,33 +103,34 @@ def make_study(
         again: also when it is there. Networks that a study trains for itself are kept and not trained again.
         swap: folder for those that measure the encoding swap (attribution.load_encoding_swap); implies `again`.
         seeds: at most this many of every model but the final one; the table says how many there were.
-        options: `say`, for those that train.
+        say: takes a line of progress at a time, of those that train.
     Raises: PneumoniaError when it cannot be made here, or when results and weights do not belong together.
     """
     question, record, catalog = STUDIES[name], read_run_record(run), read_table(run, "catalog")
     study = question.load()
     if study.compute is None:
         raise PneumoniaError(f"results/{name}.csv: is measured from outside; run `{question.command}`")
-    if is_current(run, record, name) and not (again or swap):
-        print(f"{name}.csv is up to date", flush=True)
-        return read_table(run, name)
-    arguments = {"swap": swap} if swap else {}
-    if study.networks:
-        models = study.networks(run)
-        digest = study.depends_on(hash_catalog(catalog))
-        table = study.compute(models, catalog, **arguments, **options)
-    else:
+    if not study.networks:
         check_hashes(run, record, catalog)
-        models, digest = run, record["weights_hash"]
-        table = study.compute(limit_seeds(run, record["final_model"], seeds), catalog, **arguments)
-    if study.looks_at_test:
+    digest = study.depends_on(record | {"catalog_hash": hash_catalog(catalog)})
+    if is_current(run, record, name, digest) and not (again or swap):
+        say(f"{name}.csv is up to date")
+        return read_table(run, name)
+    models = study.networks(run) if study.networks else run
+    scored = models if seeds is None else limit_seeds(models, read_final_model(run), seeds)
+    if study.train:
+        study.train(models, catalog, say=say)
+    if study.looks_at_test:  # recorded before anything is scored, and each time: none is lost to an interruption
         members = [load_record(models, config, seed) for config in models.models for seed in models.seeds_of(config)]
-        record_test_look(run, members, study.looks_at_test, once=bool(study.networks))
+        if not all(members):
+            raise PneumoniaError(f"{models.models_dir}: not all models are trained; run `make run`")
+        record_test_look(run, members, study.looks_at_test, once=False)
+    table = study.compute(scored, catalog, **({"swap": swap} if swap else {}))
     write_measured(run, name, table, digest)
     return read_table(run, name)
 
 
-def limit_seeds(run: Run, final: str, seeds: int | None) -> Run:
+def limit_seeds(run: Run, final: str, seeds: int) -> Run:
     """The run with at most so many seeds of every model but the final one."""
     models = [
         config if config.name == final else replace(config, seeds=run.seeds_of(config)[:seeds]) for config in run.models

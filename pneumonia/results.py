@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,11 +15,10 @@ from .data.catalog import hash_catalog
 from .evaluation.estimate import Estimate
 from .evaluation.scores import Scores
 from .records import installed_versions, load_record, save_atomically
-from .series import ABLATION
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
-UNKNOWN = "unknown"  # in place of a hash: the table is not current
+UNKNOWN = "unknown"  # in place of a hash, while a table is being written: it is not current
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Results:
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     test_looks: pd.DataFrame
-    measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other table that is there and current
+    measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # of the studies, those that are there and current
 
     def table(self, name: str) -> pd.DataFrame:
         """One of `measured`, by the name of its file. PneumoniaError when it is missing or of other weights."""
@@ -124,53 +124,35 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
         "training_device": ", ".join(sorted({record["device"] for record in records})),
         "scoring_device": device,
         "versions": installed_versions(),
-        "measured": _read_measured(run),
+        # What was measured earlier stays measured; whether it is current is seen when it is read.
+        "measured": read_run_record(run).get("measured", {}) if (run.results_dir / "run.json").exists() else {},
     }
     _write_json(run, record)
 
 
-def _read_measured(run: Run) -> dict[str, str]:
-    """table -> hash: what was measured earlier stays measured; whether it is current is seen when it is read.
+def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str) -> None:
+    """Write the table of a study, and into run.json the hash of what it depends on.
 
-    Without a run.json it is unknown which weights the tables there belong to.
+    Killed between the two, the table is not current: neither now nor beside any weights of later.
     """
-    if (run.results_dir / "run.json").exists():
-        return read_run_record(run).get("measured", {})
-    return dict.fromkeys(_find_measured(run), UNKNOWN)
-
-
-def _find_measured(run: Run) -> list[str]:
-    """The names of all tables in results/ other than TABLES."""
-    return sorted(path.stem for path in run.results_dir.glob("*.csv") if path.stem not in TABLES)
-
-
-def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str | None = None) -> None:
-    """Write a table other than TABLES, and into run.json the hash of the weights (or the catalog) it was made with.
-
-    Args: digest: None for a table that follows from predictions.csv and is made with metrics.csv; it is not listed.
-    """
+    if read_run_record(run).get("measured", {}).get(name) not in (None, digest):
+        _list_measured(run, name, UNKNOWN)
     write_table(run, name, frame)
+    _list_measured(run, name, digest)
+
+
+def _list_measured(run: Run, name: str, digest: str) -> None:
     record = read_run_record(run)
-    measured = {table: known for table, known in record.get("measured", {}).items() if digest or table != name}
-    changed = record | {"measured": measured | ({name: digest} if digest else {})}
-    if changed != record:
-        _write_json(run, changed)
+    _write_json(run, record | {"measured": record.get("measured", {}) | {name: digest}})
 
 
-def is_current(run: Run, record: dict, name: str) -> bool:
-    """Whether a table other than TABLES exists and belongs to the weights and radiographs in run.json.
+def is_current(run: Run, record: dict, name: str, digest: str | None) -> bool:
+    """Whether the table of a study is there, and of what it depends on now.
 
-    What is not listed there follows from predictions.csv, see `write_measured`.
+    Args: digest: the hash of that; None for a table that follows from predictions.csv and is made with metrics.csv.
     """
-    if not (run.results_dir / f"{name}.csv").exists():
-        return False
-    known = (record["weights_hash"], record["catalog_hash"], hash_ablation(record["catalog_hash"]))
-    return record.get("measured", {}).get(name, record["weights_hash"]) in known
-
-
-def hash_ablation(catalog_hash: str) -> str:
-    """What the ablation depends on: the radiographs, and every row of its series."""
-    return short_hash([catalog_hash, *(config.hash() for config in ABLATION)])
+    there = (run.results_dir / f"{name}.csv").exists()
+    return there and (digest is None or record.get("measured", {}).get(name) == digest)
 
 
 def name_final_model(run: Run, final_model: str, rule: str) -> None:
@@ -183,17 +165,26 @@ def _write_json(run: Run, record: dict) -> None:
     save_atomically(run.results_dir / "run.json", lambda partial: partial.write_text(text))
 
 
-def load_results(run: Run) -> Results:
-    """All result files of a run.
+def read_final_model(run: Run) -> str:
+    """The name of the final model. Raises: PneumoniaError when none has been chosen: `evaluate` was interrupted."""
+    record = read_run_record(run)
+    if "final_model" not in record:
+        raise PneumoniaError(f"{run.results_dir / 'run.json'}: names no final model yet; run `make report`")
+    return record["final_model"]
 
+
+def read_results(run: Run, digests: Mapping[str, str | None]) -> Results:
+    """All result files of a run; `studies.load_results` knows the digests.
+
+    Args: digests: table of a study -> the hash of what it depends on, see `is_current`.
     Raises: PneumoniaError when one is missing, or when they were made with another catalog or configuration.
     """
     tables = {name: read_table(run, name) for name in TABLES}
     record = read_run_record(run)
     check_hashes(run, record, tables["catalog"])
-    if "final_model" not in record:
-        raise PneumoniaError(f"{run.results_dir / 'run.json'}: names no final model yet; run `make report`")
-    measured = {name: read_table(run, name) for name in _find_measured(run) if is_current(run, record, name)}
+    read_final_model(run)
+    current = [name for name, digest in digests.items() if is_current(run, record, name, digest)]
+    measured = {name: read_table(run, name) for name in current}
     return Results(run=run, record=record, measured=measured, **tables)
 
 

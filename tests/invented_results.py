@@ -12,9 +12,9 @@ from bench.measure import summarise
 from pneumonia.config import KINDS, Run
 from pneumonia.evaluation.scores import Scores
 from pneumonia.pipeline import make_metrics
-from pneumonia.results import Results, load_results, write_run_record, write_table
+from pneumonia.results import Results, write_run_record, write_table
 from pneumonia.series import real_run, simulated_run
-from pneumonia.studies import STUDIES
+from pneumonia.studies import STUDIES, load_results
 from pneumonia.studies.bench import READERS
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS

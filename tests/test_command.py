@@ -1,4 +1,4 @@
-"""`pneumonia predict`: what it prints and writes, its exit statuses, and how it resumes."""
+"""`python -m pneumonia predict`: what it prints and writes, its exit statuses, and how it resumes."""
 
 from __future__ import annotations
 

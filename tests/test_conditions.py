@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from tiny_runs import CNN
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.metrics import threshold_metrics
 from pneumonia.pipeline import make_study
-from pneumonia.results import is_current, load_results, read_run_record, read_table, write_run_record
-from pneumonia.studies import conditions
+from pneumonia.records import write_json
+from pneumonia.results import is_current, read_run_record, read_table, write_run_record
+from pneumonia.studies import conditions, load_results
 from pneumonia.studies.conditions import (
     COLUMNS,
     Condition,
@@ -56,17 +58,42 @@ def test_measured_values_are_means_over_seeds():
     assert threshold_metrics(rows["label"], y_prob[0])["accuracy"] == 0.75
 
 
+def interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_measurement_is_one_look_and_is_not_made_twice(finished, monkeypatch):
     run, catalog = finished
     monkeypatch.setattr("pneumonia.studies.masking.MASKS", {"nothing": MASKS["nothing"], "lungs": MASKS["lungs"]})
     looks = len(read_table(run, "test_looks"))
+    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        interrupted.setattr("pneumonia.studies.conditions.score_members", interrupt)
+        make_study(run, "masking", seeds=1)
+    assert len(read_table(run, "test_looks")) == looks + 1, "recorded before anything is scored"
     table = make_study(run, "masking", seeds=1)
     assert list(table.columns) == COLUMNS and set(table["split"]) == {"validation", "test"}
     assert table.groupby("model")["seeds"].first().to_dict() == {"thumbnail_logistic": 1, CNN: 2}
     monkeypatch.setattr("pneumonia.studies.conditions.score_members", lambda *_: pytest.fail("scored again"))
     pd.testing.assert_frame_equal(make_study(run, "masking"), table)
-    assert len(read_table(run, "test_looks")) == looks + 1
+    assert len(read_table(run, "test_looks")) == looks + 2
     assert "masking" in load_results(run).measured
+    newer = tuple(replace(config, epochs=9) if config.is_cnn else config for config in run.models)
+    with pytest.raises(PneumoniaError, match="made with another configuration"):
+        make_study(replace(run, models=newer), "masking")  # even though the table is there
+
+
+def test_without_a_final_model_only_a_limit_of_seeds_is_refused(finished, tmp_path, monkeypatch):
+    """As after an `evaluate` that was interrupted between predictions and metrics."""
+    run = replace(finished[0], home=tmp_path)
+    shutil.copytree(finished[0].home, run.home, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.setattr("pneumonia.studies.masking.MASKS", {"nothing": MASKS["nothing"]})
+    record = read_run_record(run)
+    del record["final_model"]
+    write_json(run.results_dir / "run.json", record)
+    with pytest.raises(PneumoniaError, match=r"names no final model yet; run `make report`"):
+        make_study(run, "masking", again=True, seeds=1)
+    pd.testing.assert_frame_equal(read_table(run, "test_looks"), read_table(finished[0], "test_looks"))
+    assert len(make_study(run, "masking", again=True))
 
 
 def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
@@ -79,7 +106,7 @@ def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
         write_run_record(run, catalog, members, "a machine")
         changed = read_run_record(run)
         assert changed["measured"] == record["measured"], "a new scoring keeps what was measured"
-        assert not is_current(run, changed, "masking")
+        assert not is_current(run, changed, "masking", changed["weights_hash"])
     finally:
         (run.results_dir / "run.json").write_text(before)
     results = replace(load_results(run), measured={})

@@ -28,6 +28,12 @@ def test_help_lists_every_step(capsys):
     assert tuple(re.findall(r"^ {4}([a-z-]+)\b", listed, re.MULTILINE)) == STEPS
 
 
+def test_help_says_which_steps_look_at_test():
+    text = " ".join(cli.build_parser().format_help().split())
+    assert "results/pareto.csv (a look at test)" in text
+    assert "results/attribution.csv" in text and "results/attribution.csv (a look" not in text
+
+
 def test_the_command_line_imports_nothing_heavy():
     code = "import sys; from pneumonia.__main__ import build_parser; build_parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -19,8 +19,9 @@ from pneumonia.report.figures.gallery import FIGURES
 from pneumonia.report.numbers import METRICS, Names, build_names
 from pneumonia.report.pages import PICTURE, SLIDES, TEMPLATES, Filler, build_pages, typeset_slides, write_reports
 from pneumonia.report.tables import TABLES, escape_typst, render_markdown, render_typst
-from pneumonia.results import Results, load_results
+from pneumonia.results import Results
 from pneumonia.series import real_run
+from pneumonia.studies import load_results
 from pneumonia.studies.study import Table
 
 ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ
@@ -260,6 +261,11 @@ def test_tables_are_rectangular_and_name_every_model(results, filler):
         assert all(isinstance(cell, str) for row in table.rows for cell in row), name
     for name in ("results", "training", "gap"):
         assert all(c.title in render_markdown(TABLES[name](results)) for c in results.run.models)
+
+
+def test_columns_of_numbers_are_set_right_in_markdown():
+    table = Table(["2020", "n", "why", "change"], [["1", "**12**", "3D", "–"], ["2", "4 (1 to 9)", "by hand", "−0.5"]])
+    assert render_markdown(table).splitlines()[1] == "| --- | ---: | --- | ---: |"
 
 
 def test_typst_cells_show_just_their_text():

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from tiny_runs import CNN, make_study_twice, tiny_recipe
 
-from pneumonia.results import load_results
-from pneumonia.studies import pareto
+from pneumonia.studies import load_results, pareto
 from pneumonia.studies.pareto import find_front
 
 

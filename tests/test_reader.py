@@ -171,6 +171,21 @@ def test_pictures_have_the_resolution_of_the_file(reader):
     assert overlay.height == 200 and overlay.width > 300 and overlay.mode == "RGB"
 
 
+def test_answers_keep_no_picture_of_their_overlay(reader, tmp_path):
+    """A batch of answers is alive while heatmaps are written: their memory must not grow with the pictures."""
+    path = tmp_path / "film.png"
+    path.write_bytes(as_png(chest(1, 900)))
+    (answer,) = reader.stream([path])
+    assert answer.overlay().height == 900
+
+    def held() -> int:
+        return sum(value.nbytes for value in vars(answer).values() if isinstance(value, np.ndarray))
+
+    assert held() < 900 * 900 / 10
+    assert answer.image is answer.image and answer.heatmap is answer.heatmap
+    assert held() >= 5 * 900 * 900, "those that are asked for are kept"
+
+
 @pytest.mark.parametrize("point", ["screening", "balanced", "rule-in"])
 def test_call_depends_on_the_operating_point_alone(point, tmp_path):
     model = FinalModel()

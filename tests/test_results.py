@@ -20,7 +20,7 @@ from pneumonia.records import load_record
 from pneumonia.results import (
     TABLES,
     check_hashes,
-    load_results,
+    is_current,
     name_final_model,
     read_run_record,
     read_table,
@@ -29,6 +29,8 @@ from pneumonia.results import (
     write_run_record,
     write_table,
 )
+from pneumonia.studies import load_results
+from pneumonia.studies.ablation import hash_ablation
 
 FOLLOWING = ("subgroups", "operating_points", "per_1000", "decision_curve", "published_comparisons", "power")
 
@@ -164,14 +166,43 @@ def test_a_measured_table_counts_only_beside_the_weights_it_was_measured_with(fi
     shutil.copytree(finished.results_dir, run.results_dir)
     os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
     table, record = pd.DataFrame({"value": [1.0]}), read_run_record(run)
-    write_measured(run, "speed", table, record["weights_hash"])
-    write_measured(run, "stale", table, "weights of long ago")
+    write_measured(run, "masking", table, record["weights_hash"])
+    write_measured(run, "robustness", table, "weights of long ago")
+    write_table(run, "outliers", table)
+    (run.results_dir / "notes.csv").touch()
     results = load_results(run)
-    assert set(results.measured) == {*FOLLOWING, "speed"}
-    with pytest.raises(PneumoniaError, match=r"stale\.csv: missing or out of date"):
-        results.table("stale")
-    write_measured(run, "stale", table)  # made from predictions.csv again
-    assert "stale" in load_results(run).measured
+    assert set(results.measured) == {*FOLLOWING, "masking"}
+    with pytest.raises(PneumoniaError, match=r"robustness\.csv: missing or out of date"):
+        results.table("robustness")
+
+
+def test_a_table_whose_writing_was_interrupted_is_never_current(finished, tmp_path, monkeypatch):
+    """Killed between the table and run.json: not beside these weights, nor beside those of the table before."""
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    write_measured(run, "masking", pd.DataFrame({"value": [1.0]}), "old weights")
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        write = results_module.write_table
+        interrupted.setattr(results_module, "write_table", lambda *table: (write(*table), stop()))
+        write_measured(run, "masking", pd.DataFrame({"value": [2.0]}), "new weights")
+    assert read_table(run, "masking")["value"].tolist() == [2.0]
+    for digest in ("old weights", "new weights"):
+        assert not is_current(run, read_run_record(run), "masking", digest)
+
+
+def test_a_study_that_depends_on_more_than_radiographs_is_current_by_its_own_hash(finished, tmp_path):
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
+    table, record = pd.DataFrame({"value": [1.0]}), read_run_record(run)
+    write_measured(run, "ablation", table, record["catalog_hash"])
+    assert "ablation" not in load_results(run).measured
+    write_measured(run, "ablation", table, hash_ablation(record))
+    assert "ablation" in load_results(run).measured
 
 
 def test_tables_that_lie_about_without_a_run_record_are_of_unknown_weights(finished, tmp_path):
@@ -179,7 +210,7 @@ def test_tables_that_lie_about_without_a_run_record_are_of_unknown_weights(finis
     shutil.copytree(finished.results_dir, run.results_dir)
     os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
     (run.results_dir / "run.json").unlink()
-    write_table(run, "speed", pd.DataFrame({"value": [1.0]}))
+    write_table(run, "masking", pd.DataFrame({"value": [1.0]}))
     records = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
     steps.make_predictions(run, read_table(run, "catalog"), records, why="scored again")
     steps.make_metrics(run)

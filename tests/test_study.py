@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from pneumonia.__main__ import OPTIONS, build_parser
 from pneumonia.config import PneumoniaError
 from pneumonia.pipeline import make_study
-from pneumonia.results import Results, load_results
+from pneumonia.results import Results
 from pneumonia.series import real_run
-from pneumonia.studies import STUDIES
+from pneumonia.studies import STUDIES, load_results
 from pneumonia.studies.study import NotMeasured
 from pneumonia.style import use_style
 
@@ -42,6 +42,8 @@ def test_a_question_is_asked_and_answered(question, results):
     texts = list(list_texts(question.describe(results)))
     assert all(text and "nan" not in text.split() for text in texts)
     assert texts or study.tables, "nothing would be said of it"
+    assert question.looks_at_test == bool(study.looks_at_test), "the help says whether it does"
+    assert bool(study.networks) == bool(study.train)
 
 
 @every_study

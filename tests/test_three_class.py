@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import make_study_twice, tiny_recipe
 
 from pneumonia.config import KINDS, PneumoniaError
+from pneumonia.records import record_path
 from pneumonia.studies import three_class
 
 
@@ -32,6 +33,14 @@ def test_three_class(base, monkeypatch):
     monkeypatch.setattr(three_class, "fit_three_class", lambda *_: pytest.fail("trained what was there"))
     monkeypatch.setattr("pneumonia.models.training.train_one", lambda *_: pytest.fail("trained what was there"))
     three_class.train_members(study, catalog, lambda line: None)
+
+    def train_again(run, catalog, config, seed):
+        raise LookupError(config.name)
+
+    monkeypatch.setattr(three_class, "fit_three_class", train_again)
+    record_path(study, study.model("three_class"), 0).write_text('{"model": "three_class"}')
+    with pytest.raises(LookupError, match="three_class"):  # a record that lacks its hashes counts for nothing
+        three_class.train_members(study, catalog, lambda line: None)
 
 
 def test_outputs_are_counted_by_hand():

@@ -14,9 +14,9 @@ from pneumonia.config import ModelConfig, Run
 from pneumonia.data.catalog import build_catalog
 from pneumonia.models.training import train_all
 from pneumonia.pipeline import make_catalog, make_metrics, make_models, make_predictions, make_study
-from pneumonia.results import load_results, read_table
+from pneumonia.results import read_table
 from pneumonia.series import simulated_run
-from pneumonia.studies import STUDIES
+from pneumonia.studies import STUDIES, load_results
 
 CNN = "basic_cnn_augmented"  # the one network of the fixtures `trained` and `finished`
 

@@ -1,4 +1,4 @@
-"""How good the scores are: metrics at a threshold, metrics over all thresholds, intervals over patients, paired tests.
+"""How good the scores are: metrics at a threshold, metrics over all thresholds, bootstrap intervals over patients.
 
 Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0, 1}, `y_prob` is (n,) in [0, 1] and
 `weights` is None, (n,) or (draws, n). With (draws, n) a metric returns (draws,) values at once, which is what makes
@@ -52,7 +52,7 @@ def apply_threshold(y_prob: ArrayLike, threshold: float) -> np.ndarray:
 
 
 def threshold_metrics(
-    y_true: ArrayLike, y_prob: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
+    y_true: ArrayLike, y_prob: ArrayLike, threshold: float = HALF, weights: ArrayLike | None = None
 ) -> dict[str, Values]:
     """The THRESHOLD_METRICS at one operating point, in that order.
 
@@ -73,7 +73,7 @@ def threshold_metrics(
 
 def accuracy(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Share of radiographs predicted right at threshold 0.5."""
-    return threshold_metrics(y_true, y_prob, 0.5, weights)["accuracy"]
+    return threshold_metrics(y_true, y_prob, HALF, weights)["accuracy"]
 
 
 def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
@@ -131,7 +131,7 @@ def choose_threshold(y_true: ArrayLike, y_prob: ArrayLike) -> float:
     tn = np.searchsorted(negatives, candidates)
     youden = tp * len(negatives) + tn * len(positives)  # whole numbers, so that ties are exact
     best = candidates[youden == youden.max()]
-    return float(best[np.abs(best - 0.5).round(6).argmin()])
+    return float(best[np.abs(best - HALF).round(6).argmin()])
 
 
 def bootstrap_weights(patient_ids: ArrayLike, draws: int, seed: int = DRAWS_SEED) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What to do with a probability: three operating points, other prevalences, and when to refer instead of deciding.
+"""What to do with a probability: three operating points, and when to refer instead of deciding.
 
 Everything is chosen on validation and its stress copies together; test only shows what came of it.
 """
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from ..config import PneumoniaError
 from .metrics import (
     DECIMALS,
+    HALF,
     THRESHOLD_METRICS,
     apply_threshold,
     bootstrap_weights,
@@ -22,7 +23,6 @@ from .metrics import (
 )
 from .scores import Scores, SplitScores
 
-BALANCED = 0.5  # the probabilities are calibrated for it
 WANTED = 0.98  # sensitivity of screening, specificity of rule-in
 COVERAGES = (0.90, 0.95, 0.99)  # how often a conformal answer must contain the truth, in each class
 COLUMNS = ["point", "low", "high", "split", "metric", "value", "ci_low", "ci_high", "n"]
@@ -50,7 +50,7 @@ def choose_operating_points(y_true: ArrayLike, y_prob: ArrayLike) -> dict[str, f
     alarms = int((1 - WANTED) * len(negative) + 1e-9)
     return {
         "screening": np.floor(positive[missed] * 1e6) / 1e6,
-        "balanced": BALANCED,
+        "balanced": HALF,  # the probabilities are calibrated for it
         "rule-in": np.floor(negative[len(negative) - 1 - alarms] * 1e6 + 1) / 1e6,
     }
 

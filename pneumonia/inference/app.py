@@ -1,4 +1,4 @@
-"""`pneumonia app`: a page in the browser that reads radiographs, for this machine only.
+"""`python -m pneumonia app`: a page in the browser that reads radiographs, for this machine only.
 
 Nothing is sent elsewhere: no analytics, no fonts, no scripts. Nothing is kept: an upload is deleted as soon as it is
 answered; pictures and numbers are in the page alone. Gradio is imported late, since only the page needs it.
@@ -56,7 +56,7 @@ class App:
         """
         try:
             if len(paths) > MAX_FILES:
-                text = f"{len(paths)} files: {MAX_FILES} at most; `pneumonia predict` answers any number"
+                text = f"{len(paths)} files: {MAX_FILES} at most; `python -m pneumonia predict` answers any number"
                 answered = [(Answer("upload", error=text), "")]
             else:
                 answered = [self._answer_one(Path(path)) for path in paths]

@@ -55,20 +55,30 @@ class Answer:
     @cached_property
     def image(self) -> np.ndarray:
         """The radiograph as it was read: uint8 (h, w) at its own resolution, 0 = black. Raises: PneumoniaError."""
-        if self._open is None:
-            raise PneumoniaError(self.error or f"{self.path}: the radiograph was not kept with its answer")
-        return self._open().pixels
+        return self._decode()
 
     @cached_property
     def heatmap(self) -> np.ndarray:
         """Grad-CAM at the resolution of the radiograph: float32 (h, w) in 0-1, where 1 is strong evidence on a scale
         that is the same for all radiographs. Raises: PneumoniaError as `image`."""
-        height, width = self.image.shape
-        return scale_evidence(self._evidence, self._evidence_scale, width, height)
+        return self._stretch_evidence(self.image)
 
     def overlay(self) -> Image.Image:
-        """The heatmap over the radiograph, and a colour bar; RGB. Raises: PneumoniaError as `image`."""
-        return draw_overlay(self.image, self.heatmap, self._evidence_scale)
+        """The heatmap over the radiograph, and a colour bar; RGB. Raises: PneumoniaError as `image`.
+
+        The answer keeps `image` and `heatmap` once they are asked for, but nothing of this: many answers stay small.
+        """
+        pixels = self._decode()
+        return draw_overlay(pixels, self._stretch_evidence(pixels), self._evidence_scale)
+
+    def _decode(self) -> np.ndarray:
+        if self._open is None:
+            raise PneumoniaError(self.error or f"{self.path}: the radiograph was not kept with its answer")
+        return self._open().pixels
+
+    def _stretch_evidence(self, pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape
+        return scale_evidence(self._evidence, self._evidence_scale, width, height)
 
     def row(self) -> dict[str, object]:
         """What can be written down: the answer without its pictures. `Answer(**row)` gives it back."""

@@ -182,8 +182,17 @@ def initialise_network(run: Run, config: ModelConfig, seed: int, steps: int) -> 
     return compile_model(model, config, steps)
 
 
-def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.Model:
-    """AdamW (Loshchilov & Hutter, 2019) with 5 % linear warm-up, then cosine decay to zero over the rest of `steps`."""
+def compile_model(
+    model: keras.Model,
+    config: ModelConfig,
+    steps: int,
+    loss: keras.losses.Loss | str | None = None,
+    metrics: list[keras.metrics.Metric] | None = None,
+) -> keras.Model:
+    """AdamW (Loshchilov & Hutter, 2019) with 5 % linear warm-up, then cosine decay to zero over the rest of `steps`.
+
+    Args: loss, metrics: of other outputs than one probability; None: binary cross-entropy, accuracy and ROC AUC.
+    """
     warmup = max(1, steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=max(1, steps - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
@@ -192,8 +201,10 @@ def compile_model(model: keras.Model, config: ModelConfig, steps: int) -> keras.
         optimizer=keras.optimizers.AdamW(
             schedule, weight_decay=config.weight_decay, use_ema=config.average_weights, ema_momentum=0.995
         ),
-        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
-        metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="roc_auc")],
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing) if loss is None else loss,
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="roc_auc")]
+        if metrics is None
+        else metrics,
         # XLA halves the speed of these networks on CPU under TensorFlow; JAX knows no other way.
         jit_compile=keras.backend.backend() == "jax",
     )

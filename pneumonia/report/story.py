@@ -9,7 +9,8 @@ from IPython.display import HTML, Image, Markdown, display
 
 from ..config import OFFICIAL_SPLITS, Run
 from ..data.catalog import count_shared_bare_numbers, summarise
-from ..results import Results, load_results
+from ..results import Results
+from ..studies import load_results
 from .figures.gallery import FIGURES, can_be_drawn, draw_figure
 from .pages import Filler, write_reports
 

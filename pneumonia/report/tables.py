@@ -108,9 +108,16 @@ def title(results: Results, name: str) -> str:
 
 
 def render_markdown(table: Table) -> str:
-    """All columns but the first are set right."""
-    lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
+    """Columns of numbers are set right, but for the first, which names the rows."""
+    columns = list(zip(*table.rows, strict=True))[1:]
+    rules = ["---", *("---:" if all(map(is_number, cells)) else "---" for cells in columns)]
+    lines = [table.head, rules, *table.rows]
     return "\n".join(f"| {' | '.join(map(shorten, line))} |" for line in lines)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell begins like a number, or stands in place of one."""
+    return re.match(r"(\*\*)?[+\-−–]?\d|[–-]$", cell) is not None
 
 
 def render_typst(table: Table) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from ..config import Run
+from ..config import Run, short_hash
 from ..data.dataset import load_radiographs
 from ..evaluation.estimate import percent
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.scores import STRESS_COPIES
-from ..results import Results, hash_ablation
+from ..results import Results
 from ..series import ABLATION, ablation_run
 from ..style import SPLIT_MARKS, new_figure, own_axes, wrap
 from .attribution import CHANGES, COLUMNS, compute_attribution, describe_changes
+from .networks import train_networks
 from .study import Figure, Study
 
 TITLES = {row.name: row.title for row in ABLATION}
@@ -28,16 +28,13 @@ LABEL_WIDTH = 2.6  # inches for the names of the rows
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
-def compute_ablation(run: Run, catalog: pd.DataFrame, say: Callable[[str], None], swap: Path | None = None):
-    """Train what is missing and measure it: a frame with COLUMNS, where `change` may also be "test".
+def compute_ablation(run: Run, catalog: pd.DataFrame, swap: Path | None = None) -> pd.DataFrame:
+    """Measure what was trained: a frame with COLUMNS, where `change` may also be "test".
 
     The test split is scored once, when all rows are trained: no row is chosen by it.
 
     Args: swap: folder of the encoding swap; see attribution.load_encoding_swap.
     """
-    from ..models.training import train_all
-
-    train_all(run, catalog, say=say)
     return pd.concat([compute_attribution(run, catalog, swap), score_test(run, catalog)], ignore_index=True)
 
 
@@ -140,6 +137,11 @@ def plot_accuracy(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def hash_ablation(record: dict) -> str:
+    """What the ablation depends on: the radiographs, and every row of its series. Args: record: run.json."""
+    return short_hash([record["catalog_hash"], *(config.hash() for config in ABLATION)])
+
+
 STUDY = Study(
     compute_ablation,
     describe,
@@ -150,5 +152,6 @@ STUDY = Study(
     },
     looks_at_test="ablation: every row and seed together, once all were trained",
     networks=lambda base: ablation_run(base.data),
+    train=train_networks,
     depends_on=hash_ablation,
 )

@@ -11,7 +11,7 @@ from ..config import CLAIMED_ACCURACY
 from ..evaluation.estimate import join_words, percent
 from ..results import Results
 from ..style import GRAY, new_figure, own_axes, wrap
-from .study import Figure, Study, Table
+from .study import Figure, Study, Table, catalog_hash
 
 OURS, FLOW = "pneumonia", "flow_from_directory"
 READERS = {  # variant -> label, colour, marker
@@ -166,4 +166,5 @@ STUDY = Study(
         )
     },
     tables={"pipeline": tabulate_pipeline},
+    depends_on=catalog_hash,
 )

@@ -23,7 +23,7 @@ from ..evaluation.significance import binomial_interval
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
 from ..records import save_atomically
-from ..results import read_run_record, read_table
+from ..results import read_final_model, read_table
 from .recalibration import find_enough, measure_drift, measure_recalibration, measure_site_shift
 
 THUMBNAIL = 16  # pixels per side, for the classifier that predicts the site
@@ -248,7 +248,7 @@ PERFECT = (
 
 def report_folder(run: Run, folder: Path, out: Path | None = None) -> Path:
     """Evaluate the final model of `run` on `folder`, and write the report to `out`, else build/external/<name>."""
-    final = read_run_record(run)["final_model"]
+    final = read_final_model(run)
     validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(run, final, validation, folder, read_table(run, "catalog"))
     return write_external(found, run.model(final).title, out or run.home / "build" / "external" / name_report(folder))

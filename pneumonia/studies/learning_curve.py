@@ -26,7 +26,7 @@ from ..records import load_matching_record
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run
-from .study import Figure, Study
+from .study import Figure, Study, catalog_hash
 
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 1.00)  # of the training patients
 SEEDS = (0, 1, 2)  # of the initialisation and of the patients drawn
@@ -51,18 +51,17 @@ def curve_run(base: Run, config: ModelConfig = RECIPE, fractions: tuple[float, .
     return networks_run(base, "learning_curve", models, SEEDS)
 
 
-def compute_learning_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train and score: accuracy, sensitivity, specificity and roc_auc of every fraction on every split but train.
+def compute_learning_curve(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy, sensitivity, specificity and roc_auc of every trained fraction, on every split but train.
 
     Returns: a frame with COLUMNS; seed is a number or "mean".
     """
     from ..models.prediction import predict_all
 
-    sizes = train_curve(run, catalog, say)
     metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws)
     kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
     metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
-    means = sizes.groupby("model")[["fraction", "patients", "radiographs"]].mean()
+    means = count_patients(run, catalog).groupby("model")[["fraction", "patients", "radiographs"]].mean()
     return metrics.join(means.round(4), on="model")[COLUMNS].reset_index(drop=True)
 
 
@@ -80,18 +79,25 @@ def fraction_of(config: ModelConfig) -> float:
     return int(config.name.removeprefix("curve_")) / 1000
 
 
-def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train every fraction and seed that is missing. Returns: model, seed, fraction, patients, radiographs."""
+def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> None:
+    """Train every fraction and seed that is missing."""
     from ..models.training import Progress, train_one
 
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
-    progress, rows = Progress(members, say), []
+    progress = Progress(members, say)
     for config, seed in members:
         reduced = reduce_catalog(catalog, fraction_of(config), seed)
         if load_matching_record(run, config, seed, hash_catalog(reduced)) is None:
             train_one(run, reduced, config, seed, progress)
-        train = select_used(reduced).query("split == 'train_fit'")
-        rows.append((config.name, seed, fraction_of(config), train["patient_id"].nunique(), len(train)))
+
+
+def count_patients(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """What every member was trained on: model, seed, fraction, patients, radiographs."""
+    rows = []
+    for config in run.models:
+        for seed in run.seeds_of(config):
+            train = select_used(reduce_catalog(catalog, fraction_of(config), seed)).query("split == 'train_fit'")
+            rows.append((config.name, seed, fraction_of(config), train["patient_id"].nunique(), len(train)))
     return pd.DataFrame(rows, columns=["model", "seed", "fraction", "patients", "radiographs"])
 
 
@@ -270,4 +276,6 @@ STUDY = Study(
     figures={"more_data": Figure(draw_learning_curve, "Curves: error against patients, with a power law")},
     looks_at_test="learning curve: small networks, 5 to 100 % of the patients",
     networks=curve_run,
+    train=train_curve,
+    depends_on=catalog_hash,
 )

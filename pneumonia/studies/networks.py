@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+
+import pandas as pd
 
 from ..config import ROOT, ModelConfig, Run
 from ..series import ABLATION
@@ -14,3 +17,10 @@ def networks_run(base: Run, name: str, models: tuple[ModelConfig, ...], seeds: t
     """A run with a home of its own that uses the radiographs of another."""
     home = ROOT / "build" / name if base.name == "real" else base.home / name
     return replace(base, name=name, home=home, models=models, seeds=seeds)
+
+
+def train_networks(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> None:
+    """Train what is missing."""
+    from ..models.training import train_all
+
+    train_all(run, catalog, say=say)

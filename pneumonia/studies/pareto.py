@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
@@ -15,10 +14,11 @@ from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import HALF
 from ..evaluation.scores import Scores
+from ..records import load_record
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
-from .networks import RECIPE, networks_run
-from .study import Figure, Study
+from .networks import RECIPE, networks_run, train_networks
+from .study import Figure, Study, catalog_hash
 
 SEEDS = (0,)
 WIDTHS = {"build_half_cnn": 0.5, "build_deep_cnn": 1.0, "build_wide_cnn": 1.5}
@@ -52,15 +52,14 @@ def pareto_run(base: Run, config: ModelConfig = RECIPE, grid: tuple = GRID) -> R
     return networks_run(base, "pareto", models, SEEDS)
 
 
-def compute_pareto(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train what is missing and score it on every split but train: a frame with COLUMNS, mean over seeds.
+def compute_pareto(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """Score what was trained on every split but train: a frame with COLUMNS, mean over seeds.
 
     cpu_seconds are those of one training.
     """
     from ..models.prediction import predict_all
-    from ..models.training import train_all
 
-    records = pd.DataFrame(train_all(run, catalog, say=say))
+    records = pd.DataFrame(load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config))
     cost = records.groupby("model")[["parameters", "cpu_seconds"]].mean()
     metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws).query("seed == 'mean'")
     metrics = metrics[metrics["metric"].isin(METRICS)].join(cost, on="model")
@@ -203,4 +202,6 @@ STUDY = Study(
     figures={"pareto": Figure(draw_pareto, "Dots: accuracy against CPU minutes, with the front")},
     looks_at_test="pareto: small networks of several widths, sizes and epochs",
     networks=pareto_run,
+    train=train_networks,
+    depends_on=catalog_hash,
 )

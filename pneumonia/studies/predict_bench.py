@@ -1,4 +1,4 @@
-"""How fast are new radiographs read? Measured from outside, by bench/predict.py."""
+"""How fast are new radiographs read? Measured from outside, by `python -m bench --only predict`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from ..evaluation.estimate import UNDEFINED, join_words, percent
 from ..evaluation.metrics import (
     DECIMALS,
+    HALF,
     apply_threshold,
     bootstrap_weights,
     percentile_interval,
@@ -114,7 +115,7 @@ def judge(row: pd.Series) -> str:
 def _compare_work(published: tuple, scores: SplitScores, draws: int) -> list[tuple]:
     """A row for every metric that one work states."""
     weights, y_true, y_prob = bootstrap_weights(scores.patient_ids, draws), scores.y_true, scores.ensemble
-    samples, right, rows = threshold_metrics(y_true, y_prob, 0.5, weights), find_right(scores), []
+    samples, right, rows = threshold_metrics(y_true, y_prob, HALF, weights), find_right(scores), []
     for metric, counted in (("accuracy", y_true >= 0), ("sensitivity", y_true == 1), ("specificity", y_true == 0)):
         stated = read_share(getattr(published, metric))
         if not np.isnan(stated):
@@ -138,7 +139,7 @@ def read_share(percent: str) -> float:
 
 def find_right(scores: SplitScores) -> np.ndarray:
     """bool (n,): which predictions of the ensemble at threshold 0.5 are right."""
-    return apply_threshold(scores.ensemble, 0.5) == (scores.y_true == 1)
+    return apply_threshold(scores.ensemble, HALF) == (scores.y_true == 1)
 
 
 def describe(results: Results) -> dict[str, str]:

@@ -31,12 +31,22 @@ class Figure:
     needs_radiographs: bool = False  # or weights; then `report` leaves it as it is
 
 
+def weights_hash(record: dict) -> str:
+    """Of a table that depends on the trained series. Args: record: run.json."""
+    return record["weights_hash"]
+
+
+def catalog_hash(record: dict) -> str:
+    """Of a table that depends on the radiographs alone. Args: record: run.json."""
+    return record["catalog_hash"]
+
+
 @dataclass(frozen=True)
 class Study:
     """What the file of a study defines as STUDY.
 
-    compute makes the table, from what depends on how it is made (see `pipeline.make_study`):
-    by `report` (scores, final model, bootstrap draws), else (run, catalog). describe, draw and tabulate take the
+    compute makes the table: where it is made by `report` from (scores, final model, bootstrap draws), else from
+    (run, catalog), where `run` is that of its own networks if it trains some. describe, draw and tabulate take the
     Results, and are only called when the table of the study is there and up to date.
     """
 
@@ -46,7 +56,8 @@ class Study:
     tables: dict[str, Callable[[Results], Table]] = field(default_factory=dict)
     looks_at_test: str = ""  # the reason given in test_looks.csv; "": it does not score the test split
     networks: Callable[[Run], Run] | None = None  # the run of the networks that are trained for it, in build/
-    depends_on: Callable[[str], str] = str  # hash of the catalog -> hash of all that its own networks depend on
+    train: Callable[..., object] | None = None  # (that run, catalog, say): trains those that are missing
+    depends_on: Callable[[dict], str] = weights_hash  # run.json -> hash of all that the table depends on
 
 
 class NotMeasured(str):
@@ -69,6 +80,7 @@ class Question:
     made_by: str  # a step of the command line, or a whole command
     text: str  # ends with a question mark
     option: str = ""  # what the step of its own takes: --seeds or --encoding-swap
+    looks_at_test: bool = False  # whether making it scores the test split once more
 
     def load(self) -> Study:
         return import_module(f"{__package__}.{self.name}").STUDY
@@ -82,6 +94,10 @@ class Question:
     def command(self) -> str:
         """The command that makes the table."""
         return self.made_by if self.made_by.startswith("python ") else f"python -m pneumonia {self.made_by}"
+
+    def digest(self, record: dict) -> str | None:
+        """The hash of what its table depends on by run.json; None: it is made from predictions.csv by `report`."""
+        return None if self.made_by == "report" else self.load().depends_on(record)
 
     @property
     def missing(self) -> str:

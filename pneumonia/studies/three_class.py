@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,12 +15,12 @@ from ..config import KINDS, ModelConfig, PneumoniaError, Run
 from ..data.catalog import hash_catalog
 from ..data.dataset import load_radiographs
 from ..evaluation.estimate import Estimate, percent
-from ..evaluation.metrics import DECIMALS, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..records import hash_file, record_path, weights_path, write_json
+from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
+from ..records import hash_file, load_matching_record, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run
-from .study import Figure, Study
+from .study import Figure, Study, catalog_hash
 
 if TYPE_CHECKING:
     import keras
@@ -39,8 +38,8 @@ def three_class_run(base: Run, config: ModelConfig = RECIPE) -> Run:
     return networks_run(base, "three_class", models, SEEDS)
 
 
-def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """Train and score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
+def compute_three_class(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+    """Score both heads: a frame with COLUMNS, mean over seeds, intervals over patients.
 
     For both: accuracy, sensitivity and specificity of PNEUMONIA (of three classes: 1 - P(NORMAL) at 0.5), and roc_auc,
     which needs no threshold: neither is calibrated, so that 0.5 means something else to each. For three: accuracy over
@@ -49,7 +48,6 @@ def compute_three_class(run: Run, catalog: pd.DataFrame, say: Callable[[str], No
     """
     from ..models.weights import load_trained
 
-    train_members(run, catalog, say)
     rows = []
     for split in SPLITS:
         for config in run.models:
@@ -87,21 +85,14 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
     import keras
 
     from ..data.generators import RadiographGenerator
+    from ..models.training import compile_model
 
     part = load_radiographs(run, catalog, config.image_size)["train_fit"]
     labels = kind_labels(part.rows)  # an augmentation that needs the class takes all but 0 for PNEUMONIA
     train = RadiographGenerator(part.pixels, labels, config.batch_size, True, config.augmentations, seed)
     keras.utils.set_random_seed(seed)
-    model = build_three_class(config)
     steps = len(train) * config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - max(1, steps // 20), warmup_target=config.learning_rate, warmup_steps=max(1, steps // 20)
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
-        loss="sparse_categorical_crossentropy",
-        jit_compile=False,
-    )
+    model = compile_model(build_three_class(config), config, steps, loss="sparse_categorical_crossentropy", metrics=[])
     weights = {kind: len(labels) / (len(KINDS) * max(n, 1)) for kind, n in enumerate(np.bincount(labels, minlength=3))}
     next_epoch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
     model.fit(train, epochs=config.epochs, class_weight=weights, callbacks=[next_epoch], shuffle=False, verbose=0)
@@ -116,7 +107,7 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     progress, identity = Progress(members, say), hash_catalog(catalog)
     for config, seed in members:
-        if _is_trained(run, config, seed, identity):
+        if load_matching_record(run, config, seed, identity):
             continue
         if config.name == TWO:
             train_one(run, catalog, config, seed, progress)
@@ -133,7 +124,7 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
     """metric -> (value, samples) of one network; output is (n, 3), or (n, 1) of the binary head."""
     y_prob = np.clip(1 - output[:, 0] if output.shape[1] == 3 else output[:, 0], 0, 1)
-    plain, drawn = (threshold_metrics(kinds > 0, y_prob, 0.5, w) for w in (None, weights))
+    plain, drawn = (threshold_metrics(kinds > 0, y_prob, HALF, w) for w in (None, weights))
     found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
     found["roc_auc"] = roc_auc(kinds > 0, y_prob), roc_auc(kinds > 0, y_prob, weights)
     if output.shape[1] == 1:
@@ -159,16 +150,6 @@ def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     from ..data.generators import RadiographGenerator
 
     return model.predict(RadiographGenerator(images, np.zeros(len(images)), 128), verbose=0)
-
-
-def _is_trained(run: Run, config: ModelConfig, seed: int, identity: str) -> bool:
-    try:
-        record = json.loads(record_path(run, config, seed).read_text())
-    except (OSError, ValueError):
-        return False
-    path = weights_path(run, config, seed)
-    known = (record["config_hash"], record["catalog_hash"], record["weights_sha256"])
-    return path.exists() and known == (config.hash(), identity, hash_file(path))
 
 
 def describe(results: Results) -> dict[str, str]:
@@ -249,4 +230,6 @@ STUDY = Study(
     },
     looks_at_test="three outputs (normal, bacterial, viral) beside one",
     networks=three_class_run,
+    train=train_members,
+    depends_on=catalog_hash,
 )
