@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -123,13 +124,16 @@ def real(chest_xray_dir, tmp_path_factory):
 
 @pytest.mark.parametrize("config", real_run(None).models, ids=lambda config: config.name)
 def test_committed_weights_reproduce_the_committed_test_predictions(real, config):
+    """Of every test radiograph with SLOW_TESTS, else of one in eight."""
     run, catalog, committed = real
     radiographs = load_radiographs(run, catalog[catalog["split"] == "test"], config.image_size)
+    assert len(radiographs) == committed.query("model == @config.name and split == 'test'")["path"].nunique()
+    if "SLOW_TESTS" not in os.environ:
+        radiographs = radiographs[np.arange(0, len(radiographs), 8)]
     for seed in run.seeds_of(config):
         assert load_record(run, config, seed)["weights_sha256"] == hash_file(weights_path(run, config, seed))
         [(rows, y_prob)] = score_member(config, load_trained(run, config, seed), [radiographs])
         expected = committed[
             (committed["model"] == config.name) & (committed["seed"] == seed) & (committed["split"] == "test")
         ].set_index("path")["y_prob"]
-        assert len(expected) == len(radiographs)
         np.testing.assert_allclose(y_prob, expected[rows["path"]], atol=1e-3)

@@ -40,6 +40,7 @@ def train(devices: int, results) -> None:
     results.put((replicas, model.get_weights(), model.predict(odd, verbose=0)))
 
 
+@pytest.mark.skipif("SLOW_TESTS" not in os.environ, reason="takes a minute or two: set SLOW_TESTS=1")
 def test_two_devices_learn_what_one_learns(processes):
     found = []
     for devices in (1, 2):
