@@ -8,6 +8,7 @@
     print(answer.probability, answer.call, answer.refer, answer.warnings)
     answer.overlay().save("heatmap.png")
 
+    # from here on with Keras: pip install -e ".[train]"
     films = pneumonia.RadiographGenerator.from_directory("films", size=128)  # a folder with NORMAL/ and PNEUMONIA/
     model = pneumonia.load_model("robust_cnn", seed=0)  # a keras.Model
     model.compile(loss="binary_crossentropy", metrics=["accuracy"])
@@ -36,7 +37,11 @@ def __getattr__(name: str) -> object:
     """Import what is asked for (PEP 562): Reader needs no Keras, and `import pneumonia` needs nothing at all."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name], __name__), name)
+    try:
+        return getattr(importlib.import_module(_MODULES[name], __name__), name)
+    except ModuleNotFoundError as error:
+        extra = "" if name == "Reader" else "[train]"
+        raise ImportError(f'{error.name} is not installed; run `pip install -e ".{extra}"`') from error
 
 
 def __dir__() -> list[str]:

@@ -178,6 +178,7 @@ def run_report(options: argparse.Namespace) -> None:
     results = load_results(run)
     draw_all(results, with_radiographs=False)
     write_reports(results)
+    print(f"{run.home}: results/, images/, README.md, docs/ and presentation.pdf are up to date")
 
 
 def run_export(options: argparse.Namespace) -> None:

@@ -97,6 +97,16 @@ def test_import_is_fast(tmp_path):
     assert min(float(run_python(code, tmp_path)) for _ in range(3)) < 0.05
 
 
+@pytest.mark.parametrize(("name", "extra"), [("load_model", "[train]"), ("Reader", "")])
+def test_a_missing_package_is_named_with_its_remedy(name, extra, monkeypatch):
+    def find_nothing(*_):
+        raise ModuleNotFoundError("No module named 'keras'", name="keras")
+
+    monkeypatch.setattr(pneumonia.importlib, "import_module", find_nothing)
+    with pytest.raises(ImportError, match=re.escape(f'keras is not installed; run `pip install -e ".{extra}"`')):
+        getattr(pneumonia, name)
+
+
 def test_dir_lists_what_there_is():
     assert {"Reader", "RadiographGenerator", "load_model", "PneumoniaError", "__version__"} <= set(dir(pneumonia))
     with pytest.raises(AttributeError, match="module 'pneumonia' has no attribute 'Radiologist'"):
