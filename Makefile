@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 # The package itself, editable, and what it needs, in the versions of the lock.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock -e
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c requirements.lock -e
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app

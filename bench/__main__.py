@@ -66,13 +66,12 @@ def bench(options: argparse.Namespace) -> None:
 
 def keep(run: Run, name: str, table: pd.DataFrame) -> None:
     """Put rows into results/<name>.csv, in place of older ones of the same measurement; results/bench.csv is drawn."""
-    from pneumonia.data.catalog import hash_catalog
     from pneumonia.report.figures.gallery import draw_figure
     from pneumonia.results import is_current, read_run_record, read_table, write_measured
     from pneumonia.studies import STUDIES, load_results
 
     record = read_run_record(run)
-    digest = STUDIES[name].digest(record | {"catalog_hash": hash_catalog(read_table(run, "catalog"))})
+    digest = STUDIES[name].digest(record)
     if is_current(run, record, name, digest):
         before = read_table(run, name)
         key = ["benchmark"] if name == "bench" else ["benchmark", "variant", "metric"]
