@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
-from ..transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
+from ..transforms.augmentations import Films
+from ..transforms.stress_copies import STRESS_COPIES, Donors, make_stress_copies
 from .catalog import select_used
 from .pixels import load_pixels
+from .sizes import find_original_sizes
 
 SPLITS = ("train_fit", "validation", "test")
 
@@ -26,11 +28,18 @@ class Radiographs:
 
     rows: pd.DataFrame  # of the catalog, numbered from 0
     pixels: np.ndarray  # uint8 (n, size, size), 0 = black; those of a whole catalog are memory-mapped
+    window: float = 0.0  # width / height of what they show; 0: the whole picture, stretched to a square
 
     @property
     def labels(self) -> np.ndarray:
         """int (n,), 1 = PNEUMONIA."""
         return self.rows["label"].to_numpy()
+
+    @property
+    def films(self) -> Films:
+        """The shapes of the original files, for augmentations and stress copies."""
+        sizes = find_original_sizes(self.rows)
+        return Films(sizes[:, 0] / sizes[:, 1], self.window)
 
     @property
     def patients(self) -> np.ndarray:
@@ -53,18 +62,20 @@ class Radiographs:
         chosen = np.arange(len(self))[np.asarray(which)]
         consecutive = len(chosen) > 0 and (np.diff(chosen) == 1).all()
         pixels = self.pixels[chosen[0] : chosen[-1] + 1] if consecutive else self.pixels[chosen]
-        return Radiographs(self.rows.iloc[chosen].reset_index(drop=True), pixels)
+        return Radiographs(self.rows.iloc[chosen].reset_index(drop=True), pixels, self.window)
 
     def stress_copies(self) -> dict[str, Radiographs]:
         """The altered copies of validation, by the name of their split: "validation_tones" and so on.
 
         The radiographs of train_fit lend their gray levels, so both splits must be there.
         """
-        validation, donors = self["validation"], find_donors(self.pixels, self.rows)
+        validation, train = self["validation"], self["train_fit"]
+        donors = Donors(train.pixels, train.films.aspects)
         return {
             f"validation_{name}": Radiographs(
                 validation.rows.assign(split=f"validation_{name}"),
-                make_stress_copies(validation.pixels, validation.rows, name, donors),
+                make_stress_copies(validation.pixels, validation.rows["sha256"], validation.films, name, donors),
+                self.window,
             )
             for name in STRESS_COPIES
         }
@@ -75,9 +86,9 @@ class Radiographs:
         return f"<Radiographs: {len(self)} of {height}x{width}, {classes}, of {len(set(self.patients))} patients>"
 
 
-def load_radiographs(run: Run, catalog: pd.DataFrame, size: int) -> Radiographs:
+def load_radiographs(run: Run, catalog: pd.DataFrame, size: int, window: float = 0.0) -> Radiographs:
     """The used radiographs of a catalog at size x size pixels, decoded once and then memory-mapped.
 
     Raises: PneumoniaError naming the file that cannot be read (it changed since the catalog was written).
     """
-    return Radiographs(select_used(catalog), load_pixels(run, catalog, size))
+    return Radiographs(select_used(catalog), load_pixels(run, catalog, size, window), window)

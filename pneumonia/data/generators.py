@@ -15,10 +15,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
-from ..transforms.augmentations import augment_batch, check_augmentations
+from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
 from .radiograph import read_radiograph
+from .sizes import weigh_by_size
 
 SHOWN = 5  # unreadable files that a warning names
 QUIET_SECONDS = 2  # of decoding, before a progress bar appears
@@ -46,8 +47,11 @@ class RadiographGenerator(keras.utils.PyDataset):
         augmentations: Iterable[str] = (),
         seed: int = 0,
         filenames: Sequence[str] = (),
+        films: Films | None = None,
+        weights: np.ndarray | None = None,
     ):
-        """Args: pixels: uint8 (n, size, size). labels: (n,). filenames: where each came from, if that is known.
+        """Args: pixels: uint8 (n, size, size). labels: (n,). filenames: where each came from, if that is known. films:
+        shapes of the originals; None: square. weights: (n,) of the examples in the loss; None: all alike.
 
         Raises: PneumoniaError for an unknown augmentation, or a batch size that is not a positive number.
         """
@@ -57,6 +61,8 @@ class RadiographGenerator(keras.utils.PyDataset):
         self.pixels, self.labels, self.batch_size = pixels, np.asarray(labels, dtype=np.float32), batch_size
         self.shuffle, self.augmentations, self.seed = shuffle, check_augmentations(augmentations), seed
         self.filenames = list(filenames)
+        self.films = films or Films(np.ones(len(self.labels)))
+        self.weights = None if weights is None else np.asarray(weights, dtype=np.float32)
         self.set_epoch(0)
 
     @classmethod
@@ -125,8 +131,10 @@ class RadiographGenerator(keras.utils.PyDataset):
         images = self.pixels[index]
         if self.augmentations:
             rng = np.random.default_rng([self.seed, self.epoch, batch])
-            images = augment_batch(images, self.labels[index], self.augmentations, rng)
-        return images[..., None].astype(np.float32), self.labels[index, None]
+            films = Films(self.films.aspects[index], self.films.window)
+            images = augment_batch(images, films, self.augmentations, rng)
+        batch = images[..., None].astype(np.float32), self.labels[index, None]
+        return batch if self.weights is None else (*batch, self.weights[index])
 
     def __repr__(self) -> str:
         size, normal = self.pixels.shape[-1], int((self.labels == 0).sum())
@@ -177,10 +185,13 @@ def build_generators(
     run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int = 0
 ) -> dict[str, RadiographGenerator]:
     """The generators of one model: "train_fit" (shuffled, augmented), "validation" and "test" (as they are)."""
-    radiographs, generators = load_radiographs(run, catalog, config.image_size), {}
+    radiographs, generators = load_radiographs(run, catalog, config.image_size, config.window), {}
     for split in SPLITS:
-        part = radiographs[split]
-        options = {"shuffle": True, "augmentations": config.augmentations} if split == "train_fit" else {}
+        part, options = radiographs[split], {}
+        if split == "train_fit":
+            options = {"shuffle": True, "augmentations": config.augmentations, "films": part.films}
+            if config.weigh_by_size:
+                options["weights"] = weigh_by_size(part.rows)
         generators[split] = RadiographGenerator(
             part.pixels, part.labels, config.batch_size, seed=seed, filenames=part.rows["path"], **options
         )

@@ -79,13 +79,21 @@ def read_bytes(path: Path) -> bytes:
         raise PneumoniaError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error
 
 
-def decode(source: bytes | np.ndarray | Dataset, name: str, size: int | None = None) -> Decoded:
+def decode(
+    source: bytes | np.ndarray | Dataset,
+    name: str,
+    size: int | None = None,
+    window: float = 0.0,
+    shape: tuple[int, int] | None = None,
+) -> Decoded:
     """The picture in the bytes of a file, in an array, or in a DICOM data set, by the same rules.
 
     Args:
         source: bytes of a JPEG, PNG, TIFF, BMP, WebP, still GIF or single-frame DICOM file; an array of uint8, uint16
             or float, (h, w) or (h, w, 3 or 4) for RGB and RGBA; or a pydicom Dataset.
-        size: stretch to size x size as `read_radiograph` does; None keeps the resolution of the source.
+        size: resample to size x size as `read_radiograph` does; None keeps the resolution of the source.
+        window: width / height of the central window that is kept (`find_window`); 0: the whole picture.
+        shape: width and height of the original, where the source is a stretched copy of it; None: its own.
     Raises: PneumoniaError, beginning with `name`, whatever is wrong with the source.
     """
     header = None
@@ -101,8 +109,33 @@ def decode(source: bytes | np.ndarray | Dataset, name: str, size: int | None = N
             full = image.size
             image, is_gray = _load(image, name, size)
     if size is not None:
-        image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=None)
+        image = image.resize(
+            (size, size), Image.Resampling.BILINEAR, find_window(image.size, window, shape), reducing_gap=None
+        )
     return Decoded(np.asarray(image, dtype=np.uint8), *full, is_gray, header)
+
+
+def find_window(
+    size: tuple[int, int], window: float, shape: tuple[int, int] | None = None
+) -> tuple[float, float, float, float]:
+    """The largest central window of a given width / height: left, top, right, bottom in pixels.
+
+    Args:
+        size: width and height of the picture at hand.
+        window: width / height, measured on the original; 0: the whole picture.
+        shape: width and height of the original, of which the picture may be a stretched copy.
+    """
+    width, height = size
+    if not window:
+        return 0, 0, width, height
+    aspect = shape[0] / shape[1] if shape else width / height
+    across, down = min(1, window / aspect), min(1, aspect / window)  # shares of the sides
+    return (
+        width * (1 - across) / 2,
+        height * (1 - down) / 2,
+        width * (1 + across) / 2,
+        height * (1 + down) / 2,
+    )
 
 
 def _open_array(pixels: np.ndarray, name: str) -> Image.Image:

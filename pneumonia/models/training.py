@@ -108,7 +108,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         round_weights(model)
     calibration = {}
     if config.calibrate:
-        calibration["calibration"] = calibrate(model, load_radiographs(run, catalog, config.image_size))
+        calibration["calibration"] = calibrate(model, load_radiographs(run, catalog, config.image_size, config.window))
     path = weights_path(run, config, seed)
     save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())

@@ -7,6 +7,7 @@ here and a line of AUGMENTATIONS; a model uses those that its `augmentations` na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,16 +19,18 @@ from .operations import (
     coarsen,
     compress,
     cover,
-    exchange_aspect,
     expose,
     mask_border,
+    match_sharpness,
     match_tones,
+    measure_sharpness,
+    recrop,
     shade,
     warp,
 )
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (h, w) uint8 -> (h, w) uint8
-BatchAugmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]  # (n, h, w), labels (n,)
+BatchAugmentation = Callable[[np.ndarray, "Films", np.random.Generator], np.ndarray]  # (n, h, w) uint8
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +107,22 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
-def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@dataclass(frozen=True)
+class Films:
+    """What a batch augmentation may know of its images. The label is not part of it."""
+
+    aspects: np.ndarray  # (n,) width / height of the original files
+    window: float = 0.0  # width / height of the input; 0: the whole picture, stretched to a square
+
+
+def exchange_shapes(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+    """Re-crop every image to the aspect ratio of another one of the batch, whatever its class."""
+    donors, places = rng.permutation(len(images)), rng.uniform(0, 1, (len(images), 2))
+    every = zip(images, films.aspects, films.aspects[donors], places, strict=True)
+    return np.stack([recrop(image, own, other, films.window, place) for image, own, other, place in every])
+
+
+def exchange_tones(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
     """Give every second image the gray levels, in part, of another one of the batch, whatever its class.
 
     Exposure then says less about the class, while the order of tones in a picture stays.
@@ -114,14 +132,25 @@ def exchange_tones(images: np.ndarray, labels: np.ndarray, rng: np.random.Genera
     return np.stack([match_tones(image, donor, share) if share else image for image, donor, share in triples])
 
 
-def exchange_aspects(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give every second image the aspect ratio of the other class, so that it no longer separates the classes."""
-    triples = zip(images, labels, rng.random(len(images)) < 0.5, strict=True)
-    return np.stack([exchange_aspect(image, int(label)) if chosen else image for image, label, chosen in triples])
+def exchange_all_tones(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+    """Give every image the gray levels of another one of the batch, whatever its class."""
+    donors = rng.permutation(len(images))
+    return np.stack([match_tones(image, donor) for image, donor in zip(images, images[donors], strict=True)])
 
 
-# These need the other images of the batch, or the labels (n,); they come first, in this order.
-BATCH_AUGMENTATIONS: dict[str, BatchAugmentation] = {"tones": exchange_tones, "aspect": exchange_aspects}
+def exchange_sharpness(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+    """Give every image the sharpness along x and y of another one of the batch, whatever its class."""
+    measured = measure_sharpness(images)
+    return match_sharpness(images, measured[rng.permutation(len(images))] - measured)
+
+
+# These need the other images of the batch; they come first, in this order.
+BATCH_AUGMENTATIONS: dict[str, BatchAugmentation] = {
+    "shape": exchange_shapes,
+    "tones": exchange_tones,
+    "all_tones": exchange_all_tones,
+    "sharpness": exchange_sharpness,
+}
 
 
 def check_augmentations(names: Iterable[str]) -> tuple[str, ...]:
@@ -133,14 +162,14 @@ def check_augmentations(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def augment_batch(images: np.ndarray, labels: np.ndarray, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
-    """Apply the named augmentations, those of the whole batch first, to uint8 images (n, h, w) with labels (n,).
+def augment_batch(images: np.ndarray, films: Films, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
+    """Apply the named augmentations, those of the whole batch first, to uint8 images (n, h, w).
 
     Raises: PneumoniaError for an unknown name.
     """
     names = check_augmentations(names)
     for name, exchange in BATCH_AUGMENTATIONS.items():
-        images = exchange(images, labels, rng) if name in names else images
+        images = exchange(images, films, rng) if name in names else images
     augmented = np.empty_like(images)
     for index, image in enumerate(images):
         for name in names:

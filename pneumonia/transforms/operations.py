@@ -7,16 +7,9 @@ input as it was.
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
-
-# Mean log(width / height) of PNEUMONIA minus that of NORMAL in 1,566 original train files (0.407 against 0.192).
-ASPECT_GAP = 0.214
-# Mean log amplitude of PNEUMONIA minus that of NORMAL against cycles per picture, in the 4,413 train_fit radiographs at
-# 128 px (each at unit variance, Hann window). What is coarser than 5 cycles is anatomy and stays.
-SHARPNESS_CYCLES, SHARPNESS_GAP = (5, 6, 12, 15, 64), (0.0, -0.26, -0.27, -0.50, -0.57)
+import scipy.fft
 
 
 def warp(
@@ -33,31 +26,6 @@ def warp(
     matrix = matrix @ np.array([[aspect, 0, (1 - aspect) * width / 2], [0, 1, 0], [0, 0, 1]])
     matrix[:, 2] += np.array(shift) * (width, height)
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border)
-
-
-def exchange_aspect(image: np.ndarray, label: int) -> np.ndarray:
-    """The aspect ratio that goes with the other class: a stretch to a square hides it, and bends the anatomy.
-
-    The picture is made taller (NORMAL) or wider (PNEUMONIA) and cut to the old frame: bars would give the class away.
-    """
-    gap = np.exp(ASPECT_GAP)
-    zoom, aspect = (gap, 1 / gap) if label == 0 else (1, gap)
-    return warp(image, 0, zoom, aspect, (0, 0))
-
-
-def exchange_sharpness(image: np.ndarray, label: int) -> np.ndarray:
-    """The sharpness of the other class: fine detail made weaker (NORMAL) or stronger (PNEUMONIA), by frequency."""
-    height, width = image.shape
-    sign, mean = (1 if label == 0 else -1), image.mean()
-    changed = np.fft.irfft2(np.fft.rfft2(image - mean) * _sharpness_gain(height, width) ** sign, s=image.shape) + mean
-    return np.clip(changed.round(), 0, 255).astype(np.uint8)
-
-
-@cache
-def _sharpness_gain(height: int, width: int) -> np.ndarray:
-    """Amplitude of PNEUMONIA over that of NORMAL for every frequency of rfft2."""
-    cycles = np.hypot(np.fft.fftfreq(height, 1 / height)[:, None], np.fft.rfftfreq(width, 1 / width)[None])
-    return np.exp(np.interp(cycles, SHARPNESS_CYCLES, SHARPNESS_GAP))
 
 
 def expose(image: np.ndarray, gamma: float, contrast: float, brightness: float) -> np.ndarray:
@@ -116,6 +84,67 @@ def match_tones(image: np.ndarray, donor: np.ndarray, share: float = 1.0) -> np.
     donated = np.cumsum(np.bincount(donor.ravel(), minlength=256)) / donor.size
     table = (1 - share) * levels + share * np.interp(ranks, donated, levels)
     return cv2.LUT(image, table.round().astype(np.uint8))
+
+
+def recrop(
+    image: np.ndarray, aspect: float, donor: float, window: float = 0.0, place: tuple[float, float] = (0.5, 0.5)
+) -> np.ndarray:
+    """The picture as if its film had been cut to the width / height of another one.
+
+    Args:
+        aspect, donor: width / height of this film and of the other. window: that of the input (0: stretched to it).
+        place: where the smaller picture lies within the larger one, from left and top, as shares of what is cut off.
+    """
+    before, after = _view(aspect, window), _view(min(aspect, donor), window)
+    scale = min(1, aspect / donor)  # a wider donor cuts the height
+    across, down = min(1, scale * after[0] / before[0]), min(1, scale * after[1] / before[1])
+    if min(across, down) > 0.999:
+        return image
+    height, width = image.shape
+    matrix = np.array([[across, 0, place[0] * (1 - across) * width], [0, down, place[1] * (1 - down) * height]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _view(aspect: float, window: float) -> tuple[float, float]:
+    """Width and height of the input, in heights of a film of this width / height."""
+    if not window:
+        return aspect, 1.0
+    height = min(1, aspect / window)
+    return window * height, height
+
+
+SHARPNESS_BLOCKS = 8  # along each axis of the spectrum
+
+
+def measure_sharpness(images: np.ndarray) -> np.ndarray:
+    """Mean log amplitude in blocks of the spectrum along y and x, relative to the coarsest block: float32 (n, 8, 8).
+
+    What a film gained or lost in fine detail along either axis: resolution, noise, sharpening, an earlier stretch.
+    """
+    height, width = images.shape[1:]
+    taper = np.hanning(height).astype(np.float32)[:, None] * np.hanning(width).astype(np.float32)
+    centred = images.astype(np.float32) - images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
+    amplitude = np.log(np.abs(scipy.fft.rfft2(centred * taper)) + 1)
+    folded = amplitude[:, : height // 2] + amplitude[:, ::-1][:, : height // 2]
+    blocks = np.stack([cv2.resize(half, (SHARPNESS_BLOCKS,) * 2, interpolation=cv2.INTER_AREA) for half in folded / 2])
+    return blocks - blocks[:, :1, :1]
+
+
+def match_sharpness(images: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Add `difference` (n, 8, 8) to what `measure_sharpness` finds in uint8 images (n, h, w)."""
+    height, width = images.shape[1:]
+    limited = np.clip(difference, -2, 2)
+    down, across = np.minimum(np.arange(height), height - np.arange(height)), np.arange(width // 2 + 1)
+    y = ((down + 0.5) * (2 * SHARPNESS_BLOCKS / height) - 0.5).astype(np.float32)
+    x = ((across + 0.5) * (2 * SHARPNESS_BLOCKS / width) - 0.5).astype(np.float32)
+    x, y = np.meshgrid(x, y)
+    gains = np.stack(
+        [cv2.remap(block, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for block in limited]
+    )
+    mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
+    spectrum = scipy.fft.rfft2(images.astype(np.float32) - mean) * np.exp(gains)
+    return np.clip(scipy.fft.irfft2(spectrum, s=(height, width)) + mean, 0, 255).round().astype(np.uint8)
 
 
 def cover(image: np.ndarray, corner: tuple[float, float], size: tuple[float, float], level: int) -> np.ndarray:
