@@ -15,7 +15,7 @@ from pneumonia.studies import STUDIES
 
 STEPS = (
     *("download", "catalog", "train", "evaluate", "figures", "report"),
-    *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class"),
+    *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class", "near-duplicates"),
     *("export", "predict", "app", "notebook"),
 )
 

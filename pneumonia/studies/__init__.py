@@ -31,6 +31,9 @@ STUDIES = {
         Question("decision_curve", "report", "For whom is the model better than treating every child, or none?"),
         Question("published_comparisons", "report", "Is the final model more accurate than published ones?"),
         Question("power", "report", "How many test radiographs would it take to distinguish 95 % from 96 % accuracy?"),
+        Question("reading_list", "report", "Which test radiographs should somebody read again?"),
+        # measured on the radiographs alone
+        Question("near_duplicates", "near-duplicates", "Is a test radiograph nearly the same picture as another one?"),
         # measured on the trained series
         Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
         Question(
