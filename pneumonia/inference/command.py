@@ -97,7 +97,7 @@ def _answer_on_cluster(options: argparse.Namespace) -> int:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """ "1857x1317" -> (1857, 1317). Raises: PneumoniaError."""
+    """Width and height of a text such as 1857x1317. Raises: PneumoniaError."""
     if text is None:
         return None
     width, _, height = text.lower().partition("x")

@@ -242,7 +242,8 @@ class Reader:
 
 def find_box(decoded: Decoded, window: float) -> Box:
     """The part of a picture that a model with this window sees, in whole pixels of the file."""
-    left, top, right, bottom = find_window((decoded.width, decoded.height), window, decoded.shape)
+    edges = find_window((decoded.width, decoded.height), window, decoded.shape)
+    left, top, right, bottom = (round(edge, 6) for edge in edges)
     return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
 
 
