@@ -107,7 +107,7 @@ def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -
         advance = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: train.set_epoch(epoch))
         options = {"epochs": config.epochs, "shuffle": False, "verbose": 0}
         model.fit(train, callbacks=[advance], class_weight=compute_class_weights(train.labels), **options)
-        calibrate(model, load_radiographs(run, catalog, config.image_size))
+        calibrate(model, load_radiographs(run, catalog, config.image_size, config.window))
         spent = time.process_time() - start
         return [(spent, _accuracy(predict_pixels(model, test.pixels), test.labels))], hash_weights(model)
 

@@ -41,7 +41,7 @@ from pneumonia.models.weights import load_trained
 from pneumonia.series import real_run
 run, name = real_run(None), sys.argv[2]
 config = run.model(name)
-image = read_radiograph(Path(sys.argv[1]), config.image_size)[None, ..., None].astype(np.float32)
+image = read_radiograph(Path(sys.argv[1]), config.image_size, config.window)[None, ..., None].astype(np.float32)
 print(np.mean([load_trained(run, config, seed).predict(image, verbose=0) for seed in run.seeds_of(config)]))
 """
 # Not getrusage: its maximum includes what the parent process had in use when it forked.
@@ -149,7 +149,8 @@ def time_scoring(side: str, file: Path) -> tuple[float, float, np.ndarray]:
 def measure_throughput(paths: list[Path], runs: int, folder: Path) -> list[list]:
     """Decoded radiographs through the ensemble, each side with its defaults; and how far the answers differ."""
     count, file = len(paths), folder / "images.npy"
-    np.save(file, np.stack([read_radiograph(path, FinalModel().size) for path in paths]))
+    model = FinalModel()
+    np.save(file, np.stack([read_radiograph(path, model.size, model.window) for path in paths]))
     found = {side: [] for side in LOADERS}
     for _ in range(runs):
         for side in LOADERS:
@@ -187,7 +188,9 @@ def compare_originals(originals: Path, copies: Path) -> list[list]:
     """Probabilities of original files and of the copies here, compared (train and test: nothing is chosen by it)."""
     model, paths = FinalModel(), sorted(path.relative_to(originals) for path in originals.glob("*/*/*.jpeg"))
     untouched, small = (
-        model.score(np.stack([read_radiograph(folder / path, model.size) for path in paths]))["probability"]
+        model.score(np.stack([read_radiograph(folder / path, model.size, model.window) for path in paths]))[
+            "probability"
+        ]
         for folder in (originals, copies)
     )
     gaps = np.abs(untouched - small)

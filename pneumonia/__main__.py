@@ -89,6 +89,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     points = ["screening", "balanced", "rule-in"]
     add("--operating-point", choices=points, default="balanced", help="high sensitivity, balanced, or high specificity")
     add("--prevalence", type=float, metavar="P", help="share of pneumonia where you are; default: 0.5, as calibrated")
+    add("--original-size", metavar="WxH", help="width x height in pixels of the originals of square files")
     add("--cluster", metavar="ADDRESS", help="on Ray: auto, or ray://HOST:PORT; needs --out")
     add("--out", type=Path, metavar="DIR", help="where --cluster writes its Parquet parts")
     add("--batch-size", type=int, default=32, metavar="N", help="default 32")
@@ -110,10 +111,11 @@ def run_download(options: argparse.Namespace) -> None:
 
 
 def run_catalog(options: argparse.Namespace) -> None:
-    from .data.catalog import summarise
+    from .data.catalog import describe_test_split, summarise
     from .pipeline import make_catalog
 
-    print(summarise(make_catalog(open_for(options))).to_string())
+    catalog = make_catalog(open_for(options))
+    print(f"{summarise(catalog).to_string()}\n{describe_test_split(catalog)}")
 
 
 def run_train(options: argparse.Namespace) -> None:

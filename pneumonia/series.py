@@ -17,7 +17,7 @@ ROBUST_AUGMENTATION = ("tones", "aspect", "flip", "framing", "exposure")  # agai
 
 MODEL_SERIES = (
     ModelConfig("majority", "Majority class", "build_majority", image_size=16),
-    ModelConfig("metadata_logistic", "File metadata only", "build_metadata_logistic", image_size=16),
+    ModelConfig("metadata_logistic", "File metadata only", "build_file_logistic", image_size=16),
     ModelConfig("thumbnail_logistic", "16x16 thumbnail", "build_thumbnail_logistic", image_size=16),
     ModelConfig("basic_cnn", "Basic CNN", "build_basic_cnn", image_size=64, epochs=20),
     ModelConfig(

@@ -152,6 +152,27 @@ def test_folder_becomes_batches_with_the_labels_of_its_classes(films):
     assert repr(generator) == "<RadiographGenerator: 10 radiographs of 32x32: 5 NORMAL, 5 PNEUMONIA; not augmented>"
 
 
+def test_a_window_shows_true_proportions_and_counts_what_is_unknown_once(films):
+    for name in ("NORMAL", "PNEUMONIA"):
+        for number, file in enumerate(sorted((films / name).iterdir())):
+            if number < 3:  # originals; the others are square
+                Image.open(file).resize((150 - 40 * number, 90)).save(films / name / f"wide{number}.png")
+            file.unlink() if number < 3 else file.rename(file.with_name(f"square{number}.jpeg"))
+    with pytest.warns(
+        UserWarning, match="^4 of 10 files are square and read as they are; .*give the original"
+    ) as caught:
+        generator = RadiographGenerator.from_directory(films, size=32, window=1.25)
+    assert len(caught) == 1
+    for pixels, name, aspect in zip(generator.pixels, generator.filenames, generator.films.aspects, strict=True):
+        np.testing.assert_array_equal(pixels, read_radiograph(films / name, 32, 1.25))
+        width, height = Image.open(films / name).size
+        assert aspect == width / height
+    assert generator.films.window == 1.25
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RadiographGenerator.from_directory(films, size=32)
+
+
 def test_augmented_folder_is_shuffled_and_repeatable(films):
     options = {"size": 32, "batch_size": 10, "augmentations": ("tones", "aspect", "flip")}
     one, same, other = (RadiographGenerator.from_directory(films, seed=seed, **options) for seed in (0, 0, 1))
@@ -251,6 +272,7 @@ def test_a_folder_without_both_classes_is_one_line(films, spoil, message):
         ({"augmentations": ("flip", "rotate")}, "unknown augmentation 'rotate'; known: flip, affine"),
         ({"augmentations": "rotate"}, "unknown augmentation 'rotate'"),
         ({"size": 0}, "size=0: must be 1 pixel or more"),
+        ({"window": -1}, "window=-1: must be width / height"),
         ({"batch_size": 0}, "batch_size=0: must be 1 or more"),
     ],
 )

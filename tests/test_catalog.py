@@ -27,12 +27,14 @@ from pneumonia.data.catalog import (
     COLUMNS,
     build_catalog,
     count_shared_bare_numbers,
+    describe_test_split,
     hash_catalog,
     mark_duplicates,
     parse_name,
     select_used,
     summarise,
 )
+from pneumonia.data.sizes import read_original_sizes
 
 CLUTTER = (
     "__MACOSX/train/NORMAL/._a.jpeg",
@@ -470,3 +472,24 @@ def test_real_validation_share(real_catalog):
 def test_real_patients_are_not_shared_but_their_bare_numbers_seem_to_be(real_catalog):
     assert real_catalog.groupby("patient_id")["split"].nunique().max() == 1
     assert count_shared_bare_numbers(real_catalog) == {"NORMAL": 94, "PNEUMONIA": 170}
+
+
+# --- which test split ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([path for path in read_original_sizes() if path.startswith("test/")], "this archive's, all 624 radiographs."),
+        ([f"test/NORMAL/test-{number:05d}.png" for number in range(3)], "PneumoniaMNIST's; 66 of its 234 NORMAL"),
+        (
+            ["test/normal/IM-0001-0001.jpeg", "test/NORMAL/mine.png"],
+            "another; 1 of its 2 file names are among the 624 of this archive's.",
+        ),
+    ],
+    ids=["archive", "MedMNIST", "another"],
+)
+def test_the_test_split_at_hand_is_named(names, sentence):
+    catalog = pd.DataFrame({"path": [*names, "train/NORMAL/IM-0115-0001.jpeg"]})
+    catalog["split"] = catalog["path"].str.split("/").str[0].replace("train", "train_fit")
+    assert describe_test_split(catalog).startswith(f"Test split: {sentence}")

@@ -271,3 +271,38 @@ def test_broken_model_is_one_line(folder, tmp_path, monkeypatch, capsys, problem
     assert predict(folder) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and part.name in err and "pneumonia export" in err
+
+
+@pytest.fixture
+def windowed(tmp_path, monkeypatch):
+    """The committed model, as if it saw the central window of 1.25 : 1."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for path in (ROOT / "models").glob("final*"):
+        shutil.copyfile(path, models / path.name)
+    (models / RECORD).write_text(json.dumps(json.loads((models / RECORD).read_text()) | {"window": 1.25}))
+    monkeypatch.setattr(reader, "FinalModel", lambda: FinalModel(models))
+
+
+def test_square_files_are_counted_in_one_line(folder, windowed, tmp_path, capsys):
+    assert predict(folder, "--csv", tmp_path / "x.csv") == 0
+    err = capsys.readouterr().err
+    assert err.startswith("pneumonia: 4 of 6 files are square and read as they are; ") and err.count("\n") == 1
+    assert "--original-size WIDTHxHEIGHT (their own size, where they are originals)" in err
+    assert [reader.SQUARE in row["warnings"] for row in read_rows(tmp_path / "x.csv")] == [True] * 4 + [False] * 2
+
+
+def test_the_size_of_the_originals_silences_it_and_is_a_setting(folder, windowed, tmp_path, capsys):
+    for size in ("160x160", "1857X1317"):
+        table = tmp_path / f"{size}.csv"
+        assert predict(folder, "--csv", table, "--original-size", size) == 0
+        assert capsys.readouterr().err == ""
+        assert {row["original_size"] for row in read_rows(table)} == {size.lower()}
+    plain, wide = (read_rows(tmp_path / f"{size}.csv") for size in ("160x160", "1857X1317"))
+    changed = [one["probability"] != other["probability"] for one, other in zip(plain, wide, strict=True)]
+    assert changed == [True] * 4 + [False] * 2, "DICOM keeps its own"
+    assert predict(folder, "--csv", table, "--resume") == 2
+    assert "another model or settings" in capsys.readouterr().err
+    for size in ("1857", "0x5", "1857x-3", "axb"):
+        assert predict(folder, "--original-size", size) == 2
+        assert capsys.readouterr().err.endswith("must be WIDTHxHEIGHT in pixels, such as 1857x1317\n")

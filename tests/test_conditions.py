@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
+from pneumonia.data.radiograph import decode
+from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.evaluation.metrics import threshold_metrics
 from pneumonia.pipeline import make_study
 from pneumonia.records import write_json
@@ -23,6 +26,9 @@ from pneumonia.studies.conditions import (
     score_conditions,
 )
 from pneumonia.studies.masking import MASKS
+from pneumonia.transforms.corruptions import SIDE
+
+RNG = np.random.default_rng(3)
 
 
 def test_radiographs_as_they_are_score_as_in_predictions(finished, monkeypatch):
@@ -35,6 +41,21 @@ def test_radiographs_as_they_are_score_as_in_predictions(finished, monkeypatch):
     for model, y_prob in scored.y_prob["none", 0].items():
         expected = predictions[predictions["model"] == model].pivot(index="seed", columns="path", values="y_prob")
         np.testing.assert_allclose(y_prob, expected[scored.rows["path"]], atol=0.01)
+
+
+def test_a_model_with_a_window_sees_true_proportions_after_the_change(finished, monkeypatch):
+    config = finished[0].model(CNN)
+    members = {(config, 0): None, (replace(config, window=1.25), 0): None}
+    shapes, original = [(900, 600), (600, 600)], Image.fromarray(simulate_radiograph("virus", RNG, 512))
+    rows = pd.DataFrame(shapes, columns=["width", "height"]).assign(sha256=["a", "b"], path=["x.png", "y.png"])
+    squares = np.stack([np.asarray(original.resize(shape).resize((SIDE, SIDE))) for shape in shapes])
+    seen = []
+    monkeypatch.setattr("pneumonia.models.prediction.predict_pixels", lambda _, pixels: seen.append(pixels) or [0, 0])
+    conditions.score_members(members, Condition("none", 0, lambda images, digests: 255 - images), squares, rows)
+    for pixels, window in zip(seen, (0.0, 1.25), strict=True):
+        for found, shape in zip(pixels, shapes, strict=True):
+            given = 255 - np.asarray(original.resize(shape))
+            assert np.abs(decode(given, "x", config.image_size, window).pixels - found.astype(int)).mean() < 2
 
 
 def test_what_is_kept_is_not_scored_again(finished, monkeypatch):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
@@ -38,6 +39,7 @@ def build(builder: str, seeds: int):
 def write(folder, members) -> FinalModel:
     record = {"model": "tiny", "version": "0", "image_size": SIZE, "operating_points": {"balanced": 0.5}}
     record |= {"referral": [0.4, 0.6], "atypicality_limit": 3.0, "evidence_scale": 1.0}
+    record |= {"window": 1.25}
     record["files"] = export.write_parts(members, folder)
     (folder / RECORD).write_text(json.dumps(record))
     return FinalModel(folder)
@@ -51,6 +53,7 @@ def test_onnx_is_the_mean_of_the_members(tmp_path, monkeypatch, images, builder,
     members = list(build(builder, 2))
     model = write(tmp_path, [export.add_outputs(member, images) for member in members])
     assert len(model.sessions) == (1 if (builder, limit) == ("build_deep_cnn", 20e6) else 2)
+    assert model.window == 1.25
     given = images[..., None].astype(np.float32)
     expected = np.mean([member.predict(given, verbose=0)[:, 0] for member in members], axis=0)
     scores = model.score(images, OUTPUTS)
@@ -67,6 +70,12 @@ def test_network_without_a_pooled_head_is_refused(images):
     (member,) = build("build_basic_cnn", 1)
     with pytest.raises(PneumoniaError, match="GlobalAveragePooling2D"):
         export.add_outputs(member, images)
+
+
+def test_the_record_names_the_window(trained):
+    run, *_ = trained
+    for window in (0.0, 1.25):
+        assert export.describe(run, replace(run.model(CNN), window=window), (0, 1))["window"] == window
 
 
 def test_thresholds_reach_what_they_promise():

@@ -14,7 +14,9 @@ from tiny_runs import CNN
 from pneumonia import __main__ as cli
 from pneumonia.config import CLASS_NAMES, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.models.weights import load_trained
 from pneumonia.results import read_table
+from pneumonia.studies import external
 from pneumonia.studies.external import (
     evaluate_external,
     find_cases,
@@ -62,6 +64,17 @@ def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     assert {file.name for file in report.parent.iterdir()} == {
         *("report.md", "predictions.csv", "metrics.csv", "drift.csv", "recalibration.csv")
     }
+
+
+def test_square_files_are_counted_where_the_model_sees_true_proportions(finished, site, monkeypatch):
+    run, catalog = finished
+    windowed = replace(run, models=tuple(replace(c, window=1.25) if c.name == CNN else c for c in run.models))
+    monkeypatch.setattr(external, "load_trained", lambda run, *member: load_trained(finished[0], *member))
+    validation = read_table(run, "predictions").query("split == 'validation'")
+    lines = {r: evaluate_external(r, CNN, validation, site, catalog).warnings for r in (run, windowed)}
+    counted = [[line for line in of_run if "square" in line] for of_run in lines.values()]
+    assert counted[0] == [] and len(counted[1]) == 1
+    assert counted[1][0].startswith("20 of 20 files are square and read as they are")
 
 
 def test_our_own_radiographs_are_recognised(finished, tmp_path):

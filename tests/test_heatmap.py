@@ -26,6 +26,15 @@ def test_evidence_stays_in_its_place():
     assert heat[:10, 60:].mean() > 5 * heat[10:, :].mean()
 
 
+def test_evidence_covers_only_the_part_that_the_model_sees():
+    heat = scale_evidence(np.full((4, 4), 5, np.float32), 5, 80, 40, (20, 0, 70, 40))
+    assert (heat[:, 20:70] == 1).all() and heat[:, :20].max() == heat[:, 70:].max() == 0
+    shown = np.asarray(draw_overlay(np.zeros((40, 80), np.uint8), np.zeros_like(heat), 5, (20, 0, 70, 40)))[:, :80]
+    line = shown[..., 0] > 0
+    assert line[:, [20, 69]].all() and line[[0, -1], 20:70].all() and not line[1:-1, 21:69].any()
+    assert not line[:, :20].any() and not line[:, 70:].any()
+
+
 def test_overlay_colours_what_is_strong_and_leaves_the_rest():
     pixels = np.tile(np.linspace(40, 200, 96).astype(np.uint8), (64, 1))
     heat = np.zeros((64, 96), np.float32)

@@ -13,6 +13,7 @@ from tiny_runs import CNN
 from pneumonia.config import PneumoniaError
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
 from pneumonia.data.dataset import load_radiographs
+from pneumonia.models import prediction
 from pneumonia.models.prediction import COLUMNS, predict_all, predict_pixels, score_member
 from pneumonia.models.weights import load_trained
 from pneumonia.records import hash_file, load_record, weights_path
@@ -100,6 +101,19 @@ def test_stress_copy_is_the_same_whatever_else_is_validated(trained):
         by_path = dict(zip(everything[name].rows["path"], everything[name].pixels, strict=True))
         for path, image in zip(some[name].rows["path"], some[name].pixels, strict=True):
             np.testing.assert_array_equal(image, by_path[path])
+
+
+def test_every_model_scores_what_it_sees(trained, monkeypatch):
+    """Models of one size may differ in the window."""
+    run, catalog, _ = trained
+    config, seen = run.model(CNN), []
+    models = (config, replace(config, name="square", window=1.0), replace(config, name="wide", window=1.25))
+    monkeypatch.setattr(prediction, "load_trained", lambda run, config, seed: config)
+    monkeypatch.setattr(prediction, "score_member", lambda config, model, parts: seen.append((model, parts)) or [])
+    with pytest.raises(ValueError, match="No objects to concatenate"):
+        predict_all(replace(run, models=models), catalog)
+    assert [{part.window for part in parts} for config, parts in seen] == [{model.window} for model, _ in seen]
+    assert len(seen) == 3 * len(run.seeds_of(config))
 
 
 def test_untrained_member_is_an_error_that_names_the_remedy(trained, tmp_path):

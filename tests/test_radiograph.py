@@ -14,12 +14,18 @@ from PIL import Image
 from pneumonia.config import PneumoniaError
 from pneumonia.data.radiograph import (
     STANDARD_LUMA_TABLE,
+    decode,
+    decode_file,
     estimate_jpeg_quality,
     read_bytes,
     read_header,
     read_radiograph,
 )
+from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.data.sizes import look_up_original_size
 
+WINDOWS = (0.0, 1.0, 1.25)
+SHAPES = ((900, 600), (700, 560), (640, 640), (560, 700), (1200, 500))
 # A ramp that rises to the right and a little downwards, so that a transposed or mirrored result shows.
 RAMP = (np.linspace(10, 200, 80)[None, :] + np.linspace(0, 40, 60)[:, None]).round().astype(np.uint8)
 
@@ -214,7 +220,45 @@ def test_original_and_its_small_copy_are_nearly_the_same_input(chest_xray_dir):
         pytest.skip(f"needs the original files: no folder {originals.name} beside the one CHEST_XRAY_DIR names")
     pairs = [(file, chest_xray_dir / file.relative_to(originals)) for file in sorted(originals.glob("*/*/*.jpeg"))]
     assert pairs
-    arrays = [[read_radiograph(file, 128).astype(int) for file in pair] for pair in pairs]
-    differences = [np.abs(original - copy).mean() for original, copy in arrays]
-    print(f"{len(pairs)} pairs: mean {np.mean(differences):.3f}, largest {np.max(differences):.3f} gray levels")
-    assert np.mean(differences) < 3
+    for window in WINDOWS:
+        arrays = [[read_radiograph(file, 128, window).astype(int) for file in pair] for pair in pairs]
+        differences = [np.abs(original - copy).mean() for original, copy in arrays]
+        middle, most = np.median(differences), np.max(differences)
+        print(f"{len(pairs)} pairs, window {window}: median {middle:.2f}, largest {most:.2f} gray levels")
+        assert middle < 2 and most < 3
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "{}x{}".format(*shape))
+def test_simulated_original_and_its_stretched_copy_are_nearly_the_same_input(shape, window):
+    original = Image.fromarray(simulate_radiograph("bacteria", np.random.default_rng(5), 512)).resize(shape)
+    copy = original.resize((224, 224), Image.Resampling.BILINEAR)
+    expected = decode(np.asarray(original), "original", 128, window).pixels.astype(int)
+    found = decode(np.asarray(copy), "copy", 128, window, shape)
+    assert found.shape == shape and np.abs(expected - found.pixels).mean() < 2
+    if window and shape[0] != shape[1]:
+        taken_for_an_original = decode(np.asarray(copy), "copy", 128, window)
+        assert taken_for_an_original.shape is None
+        assert np.abs(expected - taken_for_an_original.pixels).mean() > 4
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        ("/anywhere/test/NORMAL/IM-0001-0001.jpeg", (1857, 1317)),
+        ("Test/normal/IM-0001-0001.jpeg", (1857, 1317)),
+        ("films/NORMAL/IM-0001-0001.jpeg", None),
+        ("IM-0001-0001.jpeg", None),
+        (".", None),
+    ],
+)
+def test_files_of_the_archive_are_known_by_the_end_of_their_path(path, size):
+    assert look_up_original_size(Path(path)) == size
+
+
+def test_only_square_files_are_taken_for_copies(tmp_path):
+    path = tmp_path / "test" / "NORMAL" / "IM-0001-0001.jpeg"
+    path.parent.mkdir(parents=True)
+    for size, shape in (((300, 200), (300, 200)), ((200, 200), (1857, 1317))):
+        Image.new("L", size).save(path)
+        assert decode_file(path, 32, 1.0).shape == shape

@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.inference.final_model import FinalModel
-from pneumonia.inference.reader import ATYPICAL, Answer, Reader
+from pneumonia.inference.reader import ATYPICAL, SQUARE, Answer, Reader
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +235,69 @@ def test_warnings(reader):
         "body part is not the chest",
         "lateral view",
     )
+
+
+@pytest.fixture(scope="module")
+def windowed() -> FinalModel:
+    """The committed model, as if it saw the central window of 1.25 : 1."""
+    model = FinalModel()
+    model.window = 1.25
+    return model
+
+
+def test_an_original_and_its_stretched_copy_give_nearly_the_same_answer(windowed, tmp_path):
+    wide = Image.fromarray(chest(1, 600)).resize((900, 600))
+    square = np.asarray(wide.resize((224, 224), Image.Resampling.BILINEAR))
+    path = tmp_path / "test" / "NORMAL" / "IM-0001-0001.jpeg"  # the original of this name has 1857 x 1317 pixels
+    path.parent.mkdir(parents=True)
+    Image.fromarray(square).save(path, quality=95)
+    original = Reader(model=windowed).read(np.asarray(wide))
+    copy = Reader(model=windowed, original_size=(900, 600)).read(square)
+    unknown = Reader(model=windowed).read(square)
+    assert copy.probability == pytest.approx(original.probability, abs=0.02)
+    assert unknown.probability != pytest.approx(original.probability, abs=1e-4)
+    assert [SQUARE in answer.warnings for answer in (original, copy, unknown)] == [False, False, True]
+    assert original.box == (75, 0, 825, 600) and copy.box == (18, 0, 206, 224) and unknown.box == (0, 22, 224, 202)
+    (streamed,) = Reader(model=windowed, original_size=(600, 900)).stream([path])
+    assert streamed == Reader(model=windowed).read(path), "the table knows the files of the archive"
+    assert streamed.box == (12, 0, 212, 224) and SQUARE not in streamed.warnings
+
+
+def test_the_heatmap_is_in_its_place_on_the_picture(windowed):
+    pixels = np.asarray(Image.fromarray(chest(1)).resize((400, 200)))
+    answer = Reader(model=windowed).read(pixels)
+    left, top, right, bottom = answer.box
+    assert (left, top, right, bottom) == (75, 0, 325, 200)
+    assert answer.heatmap.shape == (200, 400) and answer.heatmap[:, left:right].max() > 0
+    assert answer.heatmap[:, :left].max() == answer.heatmap[:, right:].max() == 0
+    overlay = np.asarray(answer.overlay())
+    assert np.array_equal(overlay[:, :left], np.dstack([pixels] * 3)[:, :left])
+
+
+def test_a_square_picture_of_unknown_proportions_is_noted_and_not_referred(windowed, reader, monkeypatch):
+    monkeypatch.setitem(windowed.record, "atypicality_limit", np.inf)
+    monkeypatch.setitem(windowed.record, "referral", [0.5, 0.5])
+    answer = Reader(model=windowed).read(chest(1))
+    assert answer.warnings == (SQUARE,) and not answer.refer and f"; {SQUARE}>" in repr(answer)
+    monkeypatch.setitem(windowed.record, "referral", [0, 1.1])
+    answer = Reader(model=windowed).read(chest(1))
+    assert answer.refer and answer.explain() == ("too close to call", SQUARE)
+    assert f"; refer: too close to call; {SQUARE}>" in repr(answer)
+    for known in (Reader(model=windowed).read(make_dicom(chest(1))), reader.read(chest(1))):
+        assert SQUARE not in known.warnings, "detectors may be square, and a model without a window does not mind"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000), (3, 2)])
+def test_the_window_of_an_odd_picture_is_not_empty(windowed, size):
+    answer = Reader(model=windowed).read(np.full(size, 90, np.uint8))
+    left, top, right, bottom = answer.box
+    assert left < right and top < bottom and answer.heatmap.shape == size
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5,), (5, -1)])
+def test_an_impossible_original_size_is_refused(windowed, size):
+    with pytest.raises(PneumoniaError, match="original_size=.*width and height"):
+        Reader(model=windowed, original_size=size)
 
 
 def test_noise_is_atypical(reader):

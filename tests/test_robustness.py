@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,9 +55,11 @@ def test_the_worst_realistic_case_and_the_resampling_are_found():
 
 
 def test_resampling_goes_to_the_size_of_the_model(chests):
-    for method in RESAMPLING.values():
-        assert resample(chests, 32, method).shape == (12, 32, 32)
-    assert shrink_as_trained(chests, 32).shape == (12, 32, 32)
+    whole, half = [(0, 0, 64, 64)] * 12, [(16.0, 0, 48.0, 64)] * 12
+    for shrink in (shrink_as_trained, *(partial(resample, method=method) for method in RESAMPLING.values())):
+        assert shrink(chests, 32, whole).shape == (12, 32, 32)
+        expected = shrink(np.ascontiguousarray(chests[:, :, 16:48]), 32, [(0, 0, 32, 64)] * 12)
+        np.testing.assert_array_equal(shrink(chests, 32, half), expected)
 
 
 def test_every_condition_is_named_once():

@@ -14,7 +14,7 @@ from pneumonia.config import PneumoniaError
 from pneumonia.inference.reader import Answer
 from pneumonia.inference.table import COLUMNS, SETTINGS, AnswerTable, find_end
 
-SETTINGS_USED = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "net 1.0", "abc"), strict=True))
+SETTINGS_USED = dict(zip(SETTINGS, ("balanced", 0.5, 0.1, 0.9, 0.5, "1857x1317", "net 1.0", "abc"), strict=True))
 PATHS = ['a,"b"', "line\nbreak\n", '"', "plain.jpeg", "é 🫁", "\udcff.png", "x\r\ny", " "]
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
 from .radiograph import decode, read_header
+from .sizes import read_original_sizes
 
 COLUMNS = [
     "path", "split", "label", "class_name", "kind", "patient_id", "width", "height", "mode", "bytes", "jpeg_quality",
@@ -26,6 +27,7 @@ COLUMNS = [
 AUDIT_SIZE = 16  # pixels per side, where the pixels are not needed
 NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
 PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
+UNPACKED_TEST_NAME = re.compile(r"test-\d{5}\.png")  # by `unpack_medmnist`
 NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
 
 
@@ -241,6 +243,19 @@ def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
     for name in ("duplicate", "unreadable"):
         table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
     return table.fillna(0).astype(int)
+
+
+def describe_test_split(catalog: pd.DataFrame) -> str:
+    """Which version of the official test split this is, told by its file names: one sentence."""
+    names = {tuple(path.split("/")[-2:]) for path in catalog.loc[catalog["split"] == "test", "path"]}
+    names = {(class_name.upper(), name) for class_name, name in names}
+    known = {tuple(path.split("/")[1:]) for path in read_original_sizes() if path.startswith("test/")}
+    if known and names == known:
+        return f"Test split: this archive's, all {len(known)} radiographs."
+    if names and all(UNPACKED_TEST_NAME.fullmatch(name) for _, name in names):
+        return "Test split: PneumoniaMNIST's; 66 of its 234 NORMAL radiographs are others than this archive's."
+    shared = len(names & known)
+    return f"Test split: another; {shared} of its {len(names)} file names are among the {len(known)} of this archive's."
 
 
 def count_shared_bare_numbers(catalog: pd.DataFrame) -> dict[str, int]:

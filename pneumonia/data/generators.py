@@ -18,8 +18,8 @@ from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
-from .radiograph import read_radiograph
-from .sizes import weigh_by_size
+from .radiograph import Decoded, decode_file
+from .sizes import describe_unknown_proportions, weigh_by_size
 
 SHOWN = 5  # unreadable files that a warning names
 QUIET_SECONDS = 2  # of decoding, before a progress bar appears
@@ -74,21 +74,28 @@ class RadiographGenerator(keras.utils.PyDataset):
         augmentations: Iterable[str] = (),
         seed: int = 0,
         shuffle: bool | None = None,
+        window: float = 0.0,
     ) -> RadiographGenerator:
         """All radiographs in `folder`/NORMAL and `folder`/PNEUMONIA, decoded once at size x size and kept in memory.
 
         JPEG, PNG, TIFF, BMP, WebP, still GIF and single-frame DICOM are read, in sub-folders too, in the order of
         their names; other folders are ignored. What cannot be read is listed in one warning and left out.
 
-        Args: shuffle: again in every epoch; None: only where there are augmentations, so that what a model predicts
-        stays in the order of `filenames`.
+        Args:
+            shuffle: again in every epoch; None: only where there are augmentations, so that what a model predicts stays
+                in the order of `filenames`.
+            window: width / height of the central window at true proportions (`ModelConfig.window`); 0: the whole
+                picture, stretched. Square files that are not known copies of the archive's are read as they are, with
+                one warning.
         Raises: PneumoniaError when a class is missing or none of its files can be read, or an argument is wrong.
         """
         folder, augmentations = Path(folder), check_augmentations(augmentations)
         if size < 1:
             raise PneumoniaError(f"size={size}: must be 1 pixel or more")
-        decoded = _decode(list_labelled(folder), size)
-        readable = [(path, label, image) for path, label, image in decoded if isinstance(image, np.ndarray)]
+        if not 0 <= window < math.inf:
+            raise PneumoniaError(f"window={window}: must be width / height of the window, such as 1.25, or 0 for none")
+        decoded = _decode(list_labelled(folder), size, window)
+        readable = [(path, label, found) for path, label, found in decoded if isinstance(found, Decoded)]
         errors = [(label, error) for _, label, error in decoded if isinstance(error, PneumoniaError)]
         for label, name in enumerate(CLASS_NAMES):
             if not any(of_file == label for _, of_file, _ in readable):
@@ -99,15 +106,19 @@ class RadiographGenerator(keras.utils.PyDataset):
             more = f" (and {len(errors) - SHOWN} more)" if len(errors) > SHOWN else ""
             shown = "; ".join(str(error) for _, error in errors[:SHOWN])
             warnings.warn(f"{len(errors)} of {len(decoded)} files left out: {shown}{more}", stacklevel=2)
-        paths, labels, images = zip(*readable, strict=True)
+        paths, labels, found = zip(*readable, strict=True)
+        if window and (unknown := sum(film.shape is None for film in found)):
+            warnings.warn(describe_unknown_proportions(unknown, len(found)), stacklevel=2)
+        shapes = [film.shape or (1, 1) for film in found]
         return cls(
-            np.stack(images),
+            np.stack([film.pixels for film in found]),
             np.array(labels),
             batch_size,
             bool(augmentations) if shuffle is None else shuffle,
             augmentations,
             seed,
             [path.relative_to(folder).as_posix() for path in paths],
+            Films(np.array([width / height for width, height in shapes]), window),
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -166,12 +177,14 @@ def list_labelled(folder: Path) -> list[tuple[Path, int]]:
     ]
 
 
-def _decode(files: list[tuple[Path, int]], size: int) -> list[tuple[Path, int, np.ndarray | PneumoniaError]]:
-    """(file, label, its pixels or why it cannot be read), on all cores."""
+def _decode(
+    files: list[tuple[Path, int]], size: int, window: float
+) -> list[tuple[Path, int, Decoded | PneumoniaError]]:
+    """(file, label, its picture or why it cannot be read), on all cores."""
 
-    def read(path: Path, label: int) -> tuple[Path, int, np.ndarray | PneumoniaError]:
+    def read(path: Path, label: int) -> tuple[Path, int, Decoded | PneumoniaError]:
         try:
-            return path, label, read_radiograph(path, size)
+            return path, label, decode_file(path, size, window)
         except PneumoniaError as error:
             return path, label, error
 

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..config import PneumoniaError
 from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_large
+from .sizes import look_up_original_size
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -44,18 +45,26 @@ class Decoded:
     height: int
     is_gray: bool  # no colour in it, whatever its mode
     header: Header | None = None  # of DICOM
+    shape: tuple[int, int] | None = None  # width, height of the original; None: a square file, perhaps a stretched copy
 
 
-def read_radiograph(path: Path, size: int) -> np.ndarray:
-    """Read one radiograph as the models see it.
+def read_radiograph(path: Path, size: int, window: float = 0.0) -> np.ndarray:
+    """Read one radiograph as a model of this input size and window sees it.
 
-    Grayscale, then an antialiased bilinear stretch to size x size (the aspect ratio is given up, as in the copies
-    that MedMNIST and Kaggle kernels use), so that an original and a smaller copy of it give nearly the same input.
+    Grayscale, then an antialiased bilinear stretch of the window, or of the whole picture, to size x size, so that an
+    original and a smaller copy of it give nearly the same input.
 
     Returns: uint8 array of shape (size, size), 0 = black, 255 = white.
     Raises: PneumoniaError naming the file when it is empty, truncated, or not an image.
     """
-    return decode(read_bytes(path), str(path), size).pixels
+    return decode_file(path, size, window).pixels
+
+
+def decode_file(
+    path: Path, size: int | None = None, window: float = 0.0, shape: tuple[int, int] | None = None
+) -> Decoded:
+    """As `decode`, of a file; the shape of the original is looked up where the file is one of the archive's."""
+    return decode(read_bytes(path), str(path), size, window, look_up_original_size(path) or shape)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -93,13 +102,15 @@ def decode(
             or float, (h, w) or (h, w, 3 or 4) for RGB and RGBA; or a pydicom Dataset.
         size: resample to size x size as `read_radiograph` does; None keeps the resolution of the source.
         window: width / height of the central window that is kept (`find_window`); 0: the whole picture.
-        shape: width and height of the original, where the source is a stretched copy of it; None: its own.
+        shape: width and height of the original of which a square source is a stretched copy; None: unknown. Sources
+            that are not square, and DICOM, are originals.
     Raises: PneumoniaError, beginning with `name`, whatever is wrong with the source.
     """
     header = None
     if is_dataset(source) or (isinstance(source, bytes) and is_dicom(source)):
         pixels, header = read_dicom(source, name)
         image, is_gray, full = Image.fromarray(pixels), not header.is_color, pixels.shape[::-1]
+        shape = full  # of the detector
     elif isinstance(source, np.ndarray):
         image = _open_array(source, name)
         full = image.size
@@ -108,11 +119,13 @@ def decode(
         with _open(source, name) as image:
             full = image.size
             image, is_gray = _load(image, name, size)
+    if full[0] != full[1]:
+        shape = full
     if size is not None:
         image = image.resize(
             (size, size), Image.Resampling.BILINEAR, find_window(image.size, window, shape), reducing_gap=None
         )
-    return Decoded(np.asarray(image, dtype=np.uint8), *full, is_gray, header)
+    return Decoded(np.asarray(image, dtype=np.uint8), *full, is_gray, header, shape)
 
 
 def find_window(

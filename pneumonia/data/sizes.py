@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer
 
 from ..config import ROOT
+
+if TYPE_CHECKING:
+    import pandas as pd  # `predict`, which looks up sizes too, does without
 
 TABLE = ROOT / "data" / "original_sizes.csv"  # path, width, height of the 5,856 files of the archive; data/README.md
 
@@ -22,8 +22,24 @@ def read_original_sizes(table: Path = TABLE) -> dict[str, tuple[int, int]]:
     """path within the archive -> (width, height) of the original file in pixels; empty where there is no table."""
     if not table.exists():
         return {}
-    rows = pd.read_csv(table)
-    return dict(zip(rows["path"], zip(rows["width"].tolist(), rows["height"].tolist(), strict=True), strict=True))
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["path"]: (int(row["width"]), int(row["height"])) for row in csv.DictReader(file)}
+
+
+def look_up_original_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of the original of a file of the archive, known by the last three parts of its path
+    (train, val or test / class / name); None for any other file."""
+    *_, split, class_name, name = ("", "", "", *path.parts)
+    return read_original_sizes().get(f"{split.lower()}/{class_name.upper()}/{name}")
+
+
+def describe_unknown_proportions(count: int, of: int) -> str:
+    """What follows for a model that sees true proportions from square files whose originals are unknown."""
+    files = f"{count} of {of} files {'is' if count == 1 else 'are'} square"
+    return (
+        f"{files} and read as they are; if they are stretched copies, their proportions are wrong and the predictions "
+        "less reliable: give the original files"
+    )
 
 
 def find_original_sizes(rows: pd.DataFrame) -> np.ndarray:
@@ -32,11 +48,10 @@ def find_original_sizes(rows: pd.DataFrame) -> np.ndarray:
     A square file is a stretched copy where the table knows its name; any other file is its own original.
     """
     own = rows[["width", "height"]].to_numpy(dtype=int)
-    known = read_original_sizes()
     return np.array(
         [
-            known.get(path, (width, height)) if width == height else (width, height)
-            for path, (width, height) in zip(rows["path"], own.tolist(), strict=True)
+            (look_up_original_size(Path(path)) or size) if size[0] == size[1] else size
+            for path, size in zip(rows["path"], own.tolist(), strict=True)
         ],
         dtype=int,
     ).reshape(-1, 2)
@@ -52,8 +67,15 @@ def weigh_by_size(rows: pd.DataFrame) -> np.ndarray:
     is a logistic regression on splines of log width and log height, fitted without the patients it is used on; both
     classes get the same total (Robins et al., 2000: stabilised inverse probability weights).
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import SplineTransformer
+
     labels = rows["label"].to_numpy()
-    model = make_pipeline(SplineTransformer(n_knots=5), LogisticRegression(C=10, max_iter=2000, class_weight="balanced"))
+    model = make_pipeline(
+        SplineTransformer(n_knots=5), LogisticRegression(C=10, max_iter=2000, class_weight="balanced")
+    )
     features, groups = np.log(find_original_sizes(rows)), rows["patient_id"]
     propensity = cross_val_predict(
         model, features, labels, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"

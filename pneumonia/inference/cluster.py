@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..config import ROOT, PneumoniaError
 from ..ray_cluster import connect
 from .final_model import RECORD, FinalModel
-from .reader import Answer, Reader
+from .reader import SQUARE, Answer, Reader
 from .table import COLUMNS, SETTINGS, describe_settings
 
 try:
@@ -36,28 +36,36 @@ NUMBERS = ("probability", "atypicality", "threshold", "refer_from", "refer_to", 
 
 
 def predict_archive(
-    paths: Iterable[Path], out: Path, address: str, operating_point: str, prevalence: float | None, resume: bool = False
-) -> tuple[int, int]:
+    paths: Iterable[Path],
+    out: Path,
+    address: str,
+    operating_point: str,
+    prevalence: float | None,
+    resume: bool = False,
+    original_size: tuple[int, int] | None = None,
+) -> tuple[int, int, int]:
     """Answer every path into out/part-*.parquet, with table.COLUMNS but for heatmap.
 
-    Returns: (paths that have an answer, those that could not be read). With `resume`, paths that have an answer in
-    `out` are left out, and those that could not be read are tried again.
+    Returns: (paths that have an answer, those that could not be read, those answered now with the warning
+    reader.SQUARE). With `resume`, paths that have an answer in `out` are left out, and those that could not be read are
+    tried again.
     Raises: PneumoniaError when there is no cluster, or when `out` holds parts and `resume` is off or they were made
     with other settings.
     """
-    reader = Reader(operating_point, prevalence)
+    reader = Reader(operating_point, prevalence, original_size=original_size)
     connect(address)
     try:
         done = open_parts(out, describe_settings(reader), resume)
         wanted = {to_text(path): os.fsencode(path) for path in paths}
         missing = {name: raw for name, raw in wanted.items() if name not in done}
-        failed = 0
+        failed = square = 0
         with tqdm(total=len(missing), desc="reading", unit="img", disable=None) as bar:
             for part in stream_parts(missing, reader):
                 write_part(part, out)
                 failed += pc.sum(pc.not_equal(part["error"], "")).as_py()
+                square += pc.sum(pc.match_substring(part["warnings"], SQUARE)).as_py()
                 bar.update(len(part))
-        return len(wanted) - failed, failed
+        return len(wanted) - failed, failed, square
     except (ray.exceptions.RayError, ConnectionError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise PneumoniaError(f"--cluster {address}: was lost ({reason}); run again with --resume") from error
@@ -81,7 +89,7 @@ def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
     answered = ray.data.from_arrow(blocks).map_batches(
         Worker,
-        fn_constructor_args=(ray.put(files), reader.operating_point, reader.prevalence),
+        fn_constructor_args=(ray.put(files), reader.operating_point, reader.prevalence, reader.original_size),
         batch_size=BLOCK_ROWS,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
@@ -93,11 +101,11 @@ def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table
 class Worker:
     """An actor: the model on one core of a node."""
 
-    def __init__(self, files: object, operating_point: str, prevalence: float):
+    def __init__(self, files: object, operating_point: str, prevalence: float, original_size: tuple[int, int] | None):
         with tempfile.TemporaryDirectory() as folder:
             for name, content in ray.get(files).items():
                 (Path(folder) / name).write_bytes(content)
-            self.reader = Reader(operating_point, prevalence, FinalModel(Path(folder), threads=1))
+            self.reader = Reader(operating_point, prevalence, FinalModel(Path(folder), threads=1), original_size)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         paths = [Path(os.fsdecode(raw)) for raw in batch["raw"].to_pylist()]

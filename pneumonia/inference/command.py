@@ -16,8 +16,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..config import PneumoniaError
+from ..data.sizes import describe_unknown_proportions
 from .inputs import count, expand
-from .reader import Answer, Reader
+from .reader import SQUARE, Answer, Reader, explain
 from .table import AnswerTable, describe_settings, name_remedy
 
 ALL_READ, SOME_UNREADABLE, NOTHING_USABLE, INTERRUPTED = 0, 1, 2, 130
@@ -34,6 +35,7 @@ def predict(options: argparse.Namespace) -> int:
         raise PneumoniaError("--batch-size and --workers: must be 1 or more")
     if options.resume and options.csv is None and options.out is None:
         raise PneumoniaError("--resume: continues a CSV file or a folder of parts; name it with --csv or --out")
+    options.original_size = parse_size(options.original_size)
     try:
         return _answer_on_cluster(options) if options.cluster or options.out else _answer_here(options)
     except KeyboardInterrupt:
@@ -43,7 +45,7 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def _answer_here(options: argparse.Namespace) -> int:
-    reader = Reader(options.operating_point, options.prevalence)
+    reader = Reader(options.operating_point, options.prevalence, original_size=options.original_size)
     table = None
     if options.csv:
         table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
@@ -64,17 +66,19 @@ def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable 
     paths = _skip(expand(options.paths, sys.stdin), done, skipped)
     answers = reader.stream(paths, options.batch_size, options.workers)
     bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
-    read = failed = 0
+    read = failed = square = 0
     for batch in _batches(iter(bar), options.batch_size):
         rows = [_make_row(answer, options.heatmap) for answer in batch]
         for row in rows:
             read, failed = read + (row["error"] is None), failed + (row["error"] is not None)
+            square += SQUARE in row["warnings"]
             if row["error"]:
                 tqdm.write(f"pneumonia: {printable(row['error'])}", file=sys.stderr)
             show(row)
         if table:
             table.write(rows)
     sys.stdout.flush()
+    _warn(square, read)
     return _status(read + skipped["done"], failed)
 
 
@@ -84,11 +88,29 @@ def _answer_on_cluster(options: argparse.Namespace) -> int:
     from .cluster import predict_archive
 
     paths = expand(options.paths, sys.stdin)
-    settings = options.operating_point, options.prevalence, options.resume
-    read, failed = predict_archive(paths, options.out, options.cluster, *settings)
+    settings = options.operating_point, options.prevalence, options.resume, options.original_size
+    read, failed, square = predict_archive(paths, options.out, options.cluster, *settings)
     status = _status(read, failed)
+    _warn(square, read)
     print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
     return status
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Width and height of a text such as 1857x1317. Raises: PneumoniaError."""
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise PneumoniaError(f"--original-size {text}: must be WIDTHxHEIGHT in pixels, such as 1857x1317")
+    return int(width), int(height)
+
+
+def _warn(square: int, read: int) -> None:
+    """Once, whatever the number of files: what may be wrong with square ones."""
+    if square:
+        size = "or --original-size WIDTHxHEIGHT (their own size, where they are originals)"
+        print(f"pneumonia: {describe_unknown_proportions(square, read)}, {size}", file=sys.stderr)
 
 
 def _skip(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
@@ -139,7 +161,8 @@ def format_row(row: dict) -> str:
     name = printable(row["path"])
     if row["error"]:
         return ROW.format("-", "-", "-", f"{name}  (cannot be read)")
-    why = f"  ({'; '.join(row['warnings']) or 'too close to call'})" if row["refer"] else ""
+    notes = explain(row["refer"], row["warnings"])
+    why = f"  ({'; '.join(notes)})" if notes else ""
     return ROW.format(f"{row['probability']:.4f}", row["call"], "refer" if row["refer"] else "", name + why)
 
 

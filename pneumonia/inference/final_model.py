@@ -54,6 +54,7 @@ class FinalModel:
         self.sessions = [_open_session(content, threads) for content in contents]
         self.weights = [part["members"] for part in self.record["files"]]
         self.size: int = self.record["image_size"]
+        self.window: float = self.record.get("window", 0.0)  # width / height of what it sees; 0: all, stretched
         self.name = f"{self.record['model']} {self.record['version']}"
         self.hash = hashlib.sha256("".join(part["sha256"] for part in self.record["files"]).encode()).hexdigest()[:12]
 

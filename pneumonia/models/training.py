@@ -148,7 +148,7 @@ def explain_memory_error(where: str) -> Iterator[None]:
 def fit_baseline(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> tuple:
     """Fit a scikit-learn baseline on train_fit: (estimator, no history, seconds)."""
     stopwatch = Stopwatch()
-    train = load_radiographs(run, catalog, config.image_size)["train_fit"]
+    train = load_radiographs(run, catalog, config.image_size, config.window)["train_fit"]
     model = build_model(config).fit(baseline_features(config, train), train.labels)
     progress.say(f"{config.name}: fitted in {stopwatch.read()['wall_seconds']:.1f} s")
     return model, [], stopwatch.read()

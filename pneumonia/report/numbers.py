@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
 from ..config import CLAIMED_ACCURACY, ModelConfig
-from ..data.catalog import select_used
+from ..data.catalog import describe_test_split, select_used
 from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
 from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
@@ -96,6 +96,7 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
         "title": config.title,
         "seeds": len(trained),
         "parameters": f"{trained['parameters'].mean():,.0f}",
+        "window": config.window,
         "image_size": config.image_size if config.is_cnn or "thumbnail" in config.builder else UNDEFINED,
         "augmentations": ", ".join(config.augmentations) or "none",
         "epochs": f"{trained['epochs'].mean():.0f}" if config.is_cnn else UNDEFINED,
@@ -179,7 +180,7 @@ def count_catalog(results: Results) -> dict[str, object]:
         "unreadable": int((excluded & ~copy).sum()),
         "delivered_validation": int((folder == "val").sum()),
         "form": _describe_form(results),
-        "metadata": _varying_metadata(used),
+        "test_split": describe_test_split(results.catalog),
         "patients_apart": "No child is in two splits."
         if names_patients
         else "The files do not say which radiographs are of one child, so a child may be in two splits.",
@@ -194,12 +195,6 @@ def _describe_form(results: Results) -> str:
     if sides.nunique() == 1:
         return f"{sides.iloc[0]}-px copies of the official files"
     return f"the official files as published (sides of {sides.min():,} to {sides.max():,} pixels)"
-
-
-def _varying_metadata(used) -> str:
-    """Which properties of the files could help a model: those that are not the same for all."""
-    columns = ("width", "height", "mode", "jpeg_quality", "bytes")
-    return join_words([name.replace("_", " ") for name in columns if used[name].nunique() > 1]) or "nothing"
 
 
 def describe_training(results: Results) -> dict[str, object]:

@@ -45,7 +45,7 @@ def score_test(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
 
     rows = []
     for config in run.models:
-        test = load_radiographs(run, catalog, config.image_size)["test"]
+        test = load_radiographs(run, catalog, config.image_size, config.window)["test"]
         for seed in run.seeds_of(config):
             y_prob = predict_pixels(load_trained(run, config, seed), test.pixels)
             values = threshold_metrics(test.labels, y_prob) | {"roc_auc": roc_auc(test.labels, y_prob)}

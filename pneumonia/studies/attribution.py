@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.dataset import load_radiographs
-from ..data.radiograph import read_radiograph
+from ..data.radiograph import decode_file
+from ..data.sizes import read_original_sizes
 from ..evaluation.estimate import Change, Estimate
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
@@ -60,20 +61,21 @@ def compute_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = Non
     rows, held = [], {}
     members = [(config, seed) for config in run.models if config.is_cnn for seed in run.seeds_of(config)]
     for config, seed in tqdm(members, "attributing", unit="model"):
-        if config.image_size not in held:  # one size at a time: the networks of one size follow each other
-            pair = load_encoding_swap(swap, config.image_size) if swap else None
-            held = {config.image_size: (build_changes(run, catalog, config.image_size), pair)}
-        rows += measure_member(load_trained(run, config, seed), config, seed, *held[config.image_size])
+        view = config.image_size, config.window
+        if view not in held:  # one view at a time: the networks of one view follow each other
+            pair = load_encoding_swap(swap, *view) if swap else None
+            held = {view: (build_changes(run, catalog, *view), pair)}
+        rows += measure_member(load_trained(run, config, seed), config, seed, *held[view])
     return pd.DataFrame(rows, columns=COLUMNS).round({"value": DECIMALS})
 
 
-def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
+def build_changes(run: Run, catalog: pd.DataFrame, size: int, window: float = 0.0) -> Changes:
     """Validation as it is, its stress copies, the sharpness of the other class, a control, two masks.
 
     The control is the same stretch and crop as in the stress copy "aspect", but towards the aspect ratio of the own
     class: what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
     """
-    radiographs = load_radiographs(run, catalog, size)
+    radiographs = load_radiographs(run, catalog, size, window)
     labels, images = radiographs["validation"].labels, radiographs["validation"].pixels
     pairs = list(zip(images, labels, strict=True))
     copies, corner = radiographs.stress_copies(), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
@@ -87,10 +89,10 @@ def build_changes(run: Run, catalog: pd.DataFrame, size: int) -> Changes:
     }
 
 
-def load_encoding_swap(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+def load_encoding_swap(folder: Path, size: int, window: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """The same radiographs in two encodings, as two uint8 arrays (n, size, size).
 
-    Args: folder: holds as_shipped/ and as_q75/ with the same files below.
+    Args: folder: holds as_shipped/ and as_q75/ with the same files below, of train/NORMAL of the archive.
     Raises: PneumoniaError when a file has no counterpart, or there is none at all.
     """
     shipped = sorted(path for path in (folder / "as_shipped").rglob("*") if path.is_file())
@@ -98,7 +100,12 @@ def load_encoding_swap(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray]
     lost = [path for path in others if not path.exists()]
     if lost or not shipped:
         raise PneumoniaError(f"{lost[0] if lost else folder}: not there; give a folder with as_shipped/ and as_q75/")
-    first, second = (np.stack([read_radiograph(path, size) for path in paths]) for paths in (shipped, others))
+    known = read_original_sizes()
+
+    def read(path: Path) -> np.ndarray:
+        return decode_file(path, size, window, known.get(f"train/NORMAL/{path.name}")).pixels
+
+    first, second = (np.stack([read(path) for path in paths]) for paths in (shipped, others))
     return first, second
 
 

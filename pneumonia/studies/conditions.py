@@ -1,6 +1,7 @@
 """Every model on the same radiographs under many conditions (corrupted, resampled, masked).
 
-Radiographs are changed at corruptions.SIDE pixels and only then brought to each model's own size, as a file would be.
+Radiographs are changed at corruptions.SIDE pixels, stretched to a square, and only then brought to each model's own
+size and window, as a file would be; the window is that of the original, whose shape is known.
 A model that does not look at the picture (majority class, file metadata) is left out: nothing here can move it.
 """
 
@@ -16,6 +17,8 @@ from tqdm.auto import tqdm
 
 from ..config import ModelConfig, Run, short_hash
 from ..data.dataset import load_radiographs
+from ..data.radiograph import find_window
+from ..data.sizes import find_original_sizes
 from ..evaluation.metrics import (
     HALF,
     bootstrap_weights,
@@ -29,12 +32,14 @@ from ..records import load_record, save_atomically
 from ..transforms.corruptions import SIDE, VERSION
 
 COLUMNS = ["model", "split", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
-Shrink = Callable[[np.ndarray, int], np.ndarray]  # (n, SIDE, SIDE) uint8, size -> (n, size, size) uint8
+Boxes = list[tuple[float, float, float, float]]  # left, top, right, bottom in pixels, of each image
+Shrink = Callable[[np.ndarray, int, Boxes], np.ndarray]  # (n, SIDE, SIDE) uint8, size -> (n, size, size) uint8
 
 
-def shrink_as_trained(images: np.ndarray, size: int) -> np.ndarray:
-    """The antialiased bilinear stretch of radiograph.read_radiograph."""
-    small = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in images]
+def shrink_as_trained(images: np.ndarray, size: int, boxes: Boxes) -> np.ndarray:
+    """The antialiased bilinear stretch of radiograph.read_radiograph, of a box of each image."""
+    pairs = zip(images, boxes, strict=True)
+    small = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box) for image, box in pairs]
     return np.stack([np.asarray(image) for image in small])
 
 
@@ -76,26 +81,28 @@ def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: It
         kept = folder / f"{condition.name}-{condition.severity}.npy".replace(" ", "_")
         if not kept.exists():
             models = models or {member: load_trained(run, *member) for member in members}
-            y_prob = score_members(models, condition, images, digests)
+            y_prob = score_members(models, condition, images, rows)
             save_atomically(kept, lambda partial, y_prob=y_prob: _save(partial, y_prob))
         scored[condition.name, condition.severity] = _by_model(members, np.load(kept))
     return Scored(rows, scored)
 
 
-def score_members(models: dict, condition: Condition, images: np.ndarray, digests: list[str]) -> np.ndarray:
-    """Probabilities (members, n) under one condition; each size is made once."""
+def score_members(models: dict, condition: Condition, images: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+    """Probabilities (members, n) under one condition; each size and window is made once."""
     from ..models.baselines import flatten_pixels
     from ..models.prediction import predict_pixels
 
-    changed, small, y_prob = condition.change(images, digests), {}, []
+    changed, shapes = condition.change(images, rows["sha256"].tolist()), find_original_sizes(rows).tolist()
+    small, y_prob = {}, []
     for (config, _), model in models.items():
-        size = config.image_size
-        if size not in small:
-            small[size] = condition.shrink(changed, size)
+        view = config.image_size, config.window
+        if view not in small:
+            boxes = [find_window(changed.shape[:0:-1], config.window, shape) for shape in shapes]
+            small[view] = condition.shrink(changed, config.image_size, boxes)
         if config.is_cnn:
-            y_prob.append(predict_pixels(model, small[size]))
+            y_prob.append(predict_pixels(model, small[view]))
         else:
-            y_prob.append(model.predict_proba(flatten_pixels(small[size]))[:, 1])
+            y_prob.append(model.predict_proba(flatten_pixels(small[view]))[:, 1])
     return np.stack(y_prob)
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import is_radiograph_name, parse_name
 from ..data.dataset import load_radiographs
-from ..data.radiograph import read_radiograph
+from ..data.radiograph import decode_file, read_radiograph
+from ..data.sizes import describe_unknown_proportions
 from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.metrics import DECIMALS
@@ -53,7 +54,7 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     Raises: PneumoniaError when `source` holds nothing that can be evaluated, or only one class.
     """
     config = run.model(final)
-    cases, images, unreadable = read_images(find_cases(source), source, config.image_size)
+    cases, images, unreadable, square = read_images(find_cases(source), source, config.image_size, config.window)
     frames = [validation[validation["model"] == final]]
     for seed in run.seeds_of(config):
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
@@ -65,7 +66,8 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     site = scores.test(final)
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
     metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws), cases)
-    warnings = warn(cases, catalog) + missing
+    proportions = [describe_unknown_proportions(square, len(cases))] if square and config.window else []
+    warnings = warn(cases, catalog) + proportions + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
 
 
@@ -168,15 +170,18 @@ def read_cells(source: Path) -> pd.DataFrame:
     return pd.DataFrame(cells, [line for line, _ in filled[1:]], head, dtype="string")
 
 
-def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
-    """The cases that can be read, their pixels (n, size, size), and a line for each that cannot.
+def read_images(
+    cases: pd.DataFrame, source: Path, size: int, window: float = 0.0
+) -> tuple[pd.DataFrame, np.ndarray, list[str], int]:
+    """The cases that can be read, their pixels (n, size, size), a line for each that cannot, and how many are square
+    files of unknown proportions.
 
     Raises: PneumoniaError, with the first reason, when a class has none.
     """
-    images, good, lines = [], [], []
+    found, good, lines = [], [], []
     for index, path in cases["path"].items():
         try:
-            images.append(read_radiograph(Path(path), size))
+            found.append(decode_file(Path(path), size, window))
             good.append(index)
         except PneumoniaError as error:
             lines.append(str(error))
@@ -186,7 +191,7 @@ def read_images(cases: pd.DataFrame, source: Path, size: int) -> tuple[pd.DataFr
         remedy = f"the first that cannot: {lines[0]}" if lines else "add some"
         lacking = f"no {' and no '.join(missing)} radiographs"
         raise PneumoniaError(f"{source}: {lacking} among the {len(read)} of {len(cases)} readable files; {remedy}")
-    return read, np.stack(images), lines
+    return read, np.stack([film.pixels for film in found]), lines, sum(film.shape is None for film in found)
 
 
 def compute_drift(splits: dict) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def compute_checks(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     Pointing is checked on simulated radiographs, the rest on validation radiographs of children with pneumonia.
     """
     model = FinalModel(run.models_dir)
-    validation = load_radiographs(run, catalog, model.size)["validation"]
+    validation = load_radiographs(run, catalog, model.size, model.window)["validation"]
     pneumonias = validation.pixels[validation.labels == 1][:OCCLUDED]
     images, masks = plant_opacities(model.size)
     maps = map_gradcam(model, images)

@@ -50,7 +50,7 @@ def compute_outliers(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     Returns: a frame with COLUMNS; the first row is validation itself (its share beyond the limit is the false alarms).
     """
     model = FinalModel(run.models_dir)
-    validation = load_radiographs(run, catalog, model.size)["validation"].pixels
+    validation = load_radiographs(run, catalog, model.size, model.window)["validation"].pixels
     limit, usual = model.record["atypicality_limit"], _score(model, validation)
     rows = [("validation", len(usual), np.nan, np.mean(usual > limit), limit)]
     for kind, images in draw_outliers(validation, model.size).items():

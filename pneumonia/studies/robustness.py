@@ -16,7 +16,7 @@ from ..evaluation.metrics import HALF
 from ..results import Results
 from ..style import new_figure
 from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from .conditions import Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
+from .conditions import Boxes, Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
 from .drawing import name_rows, shade_cells, text_colour
 from .study import Figure, Study
 
@@ -45,9 +45,11 @@ def build_conditions() -> list[Condition]:
     ]
 
 
-def resample(images: np.ndarray, size: int, method: int) -> np.ndarray:
-    """(n, h, w) -> (n, size, size) by one of OpenCV's methods."""
-    return np.stack([cv2.resize(image, (size, size), interpolation=method) for image in images])
+def resample(images: np.ndarray, size: int, boxes: Boxes, method: int) -> np.ndarray:
+    """A box of each image (n, h, w), rounded to whole pixels, -> (n, size, size) by one of OpenCV's methods."""
+    whole = np.rint(boxes).astype(int)
+    parts = [image[top:bottom, left:right] for image, (left, top, right, bottom) in zip(images, whole, strict=True)]
+    return np.stack([cv2.resize(part, (size, size), interpolation=method) for part in parts])
 
 
 def compute_robustness(run: Run, catalog: pd.DataFrame, split: str = "test") -> pd.DataFrame:

@@ -51,7 +51,7 @@ def compute_three_class(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for split in SPLITS:
         for config in run.models:
-            cases = load_radiographs(run, catalog, config.image_size)[split]
+            cases = load_radiographs(run, catalog, config.image_size, config.window)[split]
             weights = bootstrap_weights(cases.patients, run.bootstrap_draws).astype(float)
             outputs = [_predict(load_trained(run, config, seed), cases.pixels) for seed in run.seeds_of(config)]
             per_seed = [measure_outputs(kind_labels(cases.rows), output, weights) for output in outputs]
@@ -87,9 +87,9 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
     from ..data.generators import RadiographGenerator
     from ..models.training import compile_model
 
-    part = load_radiographs(run, catalog, config.image_size)["train_fit"]
-    labels = kind_labels(part.rows)  # an augmentation that needs the class takes all but 0 for PNEUMONIA
-    train = RadiographGenerator(part.pixels, labels, config.batch_size, True, config.augmentations, seed)
+    part = load_radiographs(run, catalog, config.image_size, config.window)["train_fit"]
+    labels, shuffled = kind_labels(part.rows), {"shuffle": True, "augmentations": config.augmentations}
+    train = RadiographGenerator(part.pixels, labels, config.batch_size, seed=seed, films=part.films, **shuffled)
     keras.utils.set_random_seed(seed)
     steps = len(train) * config.epochs
     model = compile_model(build_three_class(config), config, steps, loss="sparse_categorical_crossentropy", metrics=[])

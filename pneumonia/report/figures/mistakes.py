@@ -84,7 +84,7 @@ def draw_gradcam(results: Results) -> Figure:
     config, outcomes = results.run.model(results.final_model), compute_outcomes(results)
     groups = [outcomes[outcomes["outcome"] == name] for name in OUTCOMES.values()]
     chosen = pd.concat([pick_patients(group, PER_OUTCOME) for group in groups])
-    images = read_pictures(results.run, chosen, config.image_size)
+    images = read_pictures(results.run, chosen, config.image_size, config.window)
     maps, method = compute_mean_evidence(results, images)
     title = f"{config.title}: {describe_border_share(*compute_border_share(maps))}"
     note = (
@@ -120,7 +120,8 @@ def draw_worst_mistakes(results: Results) -> Figure:
     if wrong:
         title += f"; the {len(worst)} most confident: {len(worst) - missed} false alarms, {missed} missed PNEUMONIA"
     config = results.run.model(results.final_model)
-    images = read_pictures(results.run, worst, config.image_size) if len(worst) else np.empty((0, 1, 1))
+    view = config.image_size, config.window
+    images = read_pictures(results.run, worst, *view) if len(worst) else np.empty((0, 1, 1))
     maps, method = compute_mean_evidence(results, images) if len(worst) else ([], "Grad-CAM")
     note = (
         f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Line: half of the strongest evidence for it, "

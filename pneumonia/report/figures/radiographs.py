@@ -27,15 +27,16 @@ def attribute(run: Run) -> str:
     return "Radiographs: simulated." if run.is_simulated else "Radiographs: Kermany et al. 2018, CC BY 4.0"
 
 
-def read_pictures(run: Run, rows: pd.DataFrame, size: int = SHOWN_SIZE) -> np.ndarray:
-    """The radiographs of these rows (their column path), uint8 (n, size, size).
+def read_pictures(run: Run, rows: pd.DataFrame, size: int = SHOWN_SIZE, window: float = 0.0) -> np.ndarray:
+    """The radiographs of these rows (their column path) as a model of this size and window sees them: uint8 (n, size,
+    size).
 
     Raises: PneumoniaError when there are no radiographs, or one cannot be read.
     """
     if run.data is None:
         raise PneumoniaError("no radiographs available: set CHEST_XRAY_DIR or run `make download`")
     root = find_root(run.data, run.cache)
-    return np.stack([read_radiograph(root / path, size) for path in rows["path"]])
+    return np.stack([read_radiograph(root / path, size, window) for path in rows["path"]])
 
 
 def pick_patients(rows: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -129,7 +130,7 @@ def draw_augmented_batch(results: Results) -> Figure:
     names = config.augmentations or tuple(AUGMENTATIONS)
     train = used[used["split"] == "train_fit"]
     rows = pd.concat([pick_patients(train[train["kind"] == kind], 1) for kind in train["kind"].sort_values().unique()])
-    images, labels = read_pictures(results.run, rows, config.image_size), rows["label"].to_numpy()
+    images, labels = read_pictures(results.run, rows, config.image_size, config.window), rows["label"].to_numpy()
     title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
     note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
@@ -160,8 +161,9 @@ def draw_stress_copies(results: Results) -> Figure:
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
     config = results.run.model(results.final_model)
-    images = read_pictures(results.run, rows, config.image_size)
-    donors = find_donors(load_radiographs(results.run, results.catalog, config.image_size).pixels, used)
+    images = read_pictures(results.run, rows, config.image_size, config.window)
+    radiographs = load_radiographs(results.run, results.catalog, config.image_size, config.window)
+    donors = find_donors(radiographs.pixels, used)
     columns = {"original": images} | {name: make_stress_copies(images, rows, name, donors) for name in STRESS_COPIES}
     probabilities = compute_stress_copy_probabilities(results, rows)
     before, after = (
