@@ -98,8 +98,12 @@ ABLATION = (
     _ablation_row("all_tones", "window, all tones exchanged", "all_tones", *COMMON, **WINDOW),
     _ablation_row("blind", "window, all of these", "shape", "all_tones", "sharpness", *COMMON, "encoding", **WINDOW),
     _ablation_row("tones_sharpness", "window, all tones and sharpness", "all_tones", "sharpness", *COMMON, **WINDOW),
-    _ablation_row("all_three", "window, shape, all tones and sharpness", "shape", "all_tones", "sharpness", *COMMON, **WINDOW),
-    _ablation_row("stretch_three", "stretched, shape, all tones, sharpness", "shape", "all_tones", "sharpness", *COMMON),
+    _ablation_row(
+        "all_three", "window, shape, all tones and sharpness", "shape", "all_tones", "sharpness", *COMMON, **WINDOW
+    ),
+    _ablation_row(
+        "stretch_three", "stretched, shape, all tones, sharpness", "shape", "all_tones", "sharpness", *COMMON
+    ),
     _ablation_row("stretch_blind", "stretched, all of these", "shape", "all_tones", "sharpness", *COMMON, "encoding"),
     _ablation_row(
         "weights", "window, + weights", "tones", *COMMON, balance_classes=False, weigh_by_size=True, **WINDOW

@@ -27,7 +27,9 @@ def replace_by_noise(radiographs: Radiographs) -> Radiographs:
     size = radiographs.pixels.shape[-1]
     pixels = np.empty_like(radiographs.pixels)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for index, image in enumerate(pool.map(lambda film: _draw(*film, size, radiographs.window), _list(radiographs))):
+        for index, image in enumerate(
+            pool.map(lambda film: _draw(*film, size, radiographs.window), _list(radiographs))
+        ):
             pixels[index] = image
     return replace(radiographs, pixels=pixels)
 

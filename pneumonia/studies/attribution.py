@@ -1,7 +1,6 @@
 """Which property of a radiograph does each network rely on? Changes that should not matter, on validation radiographs.
 
-Beyond the stress copies it has a control of the exchanged aspect ratio, and masks that hide a part of the picture. The
-test split is not scored.
+The stress copies, and two masks that hide a part of the picture. The test split is not scored.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
 from ..results import Results
 from ..style import new_figure
-from ..transforms.operations import cover, exchange_aspect, exchange_sharpness, mask_border
+from ..transforms.operations import cover, mask_border
+from ..transforms.stress_copies import STRESS_COPIES
 from .drawing import label_above, name_rows, shade_cells, write_cells
 from .study import Figure, Study
 
@@ -34,19 +34,7 @@ if TYPE_CHECKING:
 COLUMNS = ["model", "seed", "change", "metric", "value", "n"]
 METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_normal", "logit_sd")
 BORDER, CENTRE = 0.12, 0.6  # shares of the side: the frame that is hidden, the square that is hidden
-SINGLE = ("encoding", "noise", "exposure", "framing", "tones", "sharpness", "aspect")  # one property at a time
-CHANGES = (
-    "validation",
-    "encoding",
-    "noise",
-    "exposure",
-    "framing",
-    "tones",
-    "sharpness",
-    "control",
-    "aspect",
-    "exchange",
-)
+CHANGES = ("validation", *STRESS_COPIES)
 MASKS = ("border", "centre")  # they hide what a radiologist needs: a decrease is no flaw
 Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint8 images (n, h, w))
 
@@ -70,20 +58,13 @@ def compute_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = Non
 
 
 def build_changes(run: Run, catalog: pd.DataFrame, size: int, window: float = 0.0) -> Changes:
-    """Validation as it is, its stress copies, the sharpness of the other class, a control, two masks.
-
-    The control is the same stretch and crop as in the stress copy "aspect", but towards the aspect ratio of the own
-    class: what it costs is the price of being resampled, and the rest of the fall is the aspect ratio itself.
-    """
+    """Validation as it is, its stress copies, two masks."""
     radiographs = load_radiographs(run, catalog, size, window)
     labels, images = radiographs["validation"].labels, radiographs["validation"].pixels
-    pairs = list(zip(images, labels, strict=True))
     copies, corner = radiographs.stress_copies(), ((1 - CENTRE) / 2, (1 - CENTRE) / 2)
     return {
         "validation": (labels, images),
         **{name.removeprefix("validation_"): (copy.labels, copy.pixels) for name, copy in copies.items()},
-        "sharpness": (labels, np.stack([exchange_sharpness(image, label) for image, label in pairs])),
-        "control": (labels, np.stack([exchange_aspect(image, 1 - label) for image, label in pairs])),
         "border": (labels, np.stack([mask_border(image, BORDER) for image in images])),
         "centre": (labels, np.stack([cover(image, corner, (CENTRE, CENTRE), 0) for image in images])),
     }
@@ -177,7 +158,7 @@ def average_seeds(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def find_largest_loss(table: pd.DataFrame) -> tuple[str, str]:
     """(network, change): where changing a single property costs most ROC AUC."""
-    lost = table[[name for name in SINGLE if name in table]].rsub(table["validation"], axis=0)
+    lost = table[[name for name in STRESS_COPIES if name in table]].rsub(table["validation"], axis=0)
     network, change = np.unravel_index(np.argmax(lost.to_numpy(dtype=float)), lost.shape)
     return str(lost.index[network]), str(lost.columns[change])
 
@@ -203,8 +184,8 @@ def draw_attribution(results: Results) -> Drawing:
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
-        "tones, sharpness, aspect: those of the other class; control: aspect of the own class; "
-        "exchange: tones and aspect; border, centre: that part is black." + describe_swap(measured)
+        "tones, shape, sharpness: those of a random training radiograph, whatever its class; border, centre: that part is "
+        "black." + describe_swap(measured)
     )
     figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
     ax = shade_cells(table, figure.subplots())

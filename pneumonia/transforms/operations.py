@@ -139,9 +139,7 @@ def match_sharpness(images: np.ndarray, difference: np.ndarray) -> np.ndarray:
     y = ((down + 0.5) * (2 * SHARPNESS_BLOCKS / height) - 0.5).astype(np.float32)
     x = ((across + 0.5) * (2 * SHARPNESS_BLOCKS / width) - 0.5).astype(np.float32)
     x, y = np.meshgrid(x, y)
-    gains = np.stack(
-        [cv2.remap(block, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for block in limited]
-    )
+    gains = np.stack([cv2.remap(block, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for block in limited])
     mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
     spectrum = scipy.fft.rfft2(images.astype(np.float32) - mean) * np.exp(gains)
     return np.clip(scipy.fft.irfft2(spectrum, s=(height, width)) + mean, 0, 255).round().astype(np.uint8)

@@ -11,11 +11,12 @@ from ...config import CLASS_NAMES, KINDS, ModelConfig, PneumoniaError, Run
 from ...data.catalog import find_root, select_used
 from ...data.dataset import load_radiographs
 from ...data.radiograph import read_radiograph
+from ...data.sizes import find_original_sizes
 from ...evaluation.estimate import join_words
 from ...results import Results
 from ...style import new_figure, own_axes
-from ...transforms.augmentations import AUGMENTATIONS, augment_batch
-from ...transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
+from ...transforms.augmentations import AUGMENTATIONS, Films, augment_batch
+from ...transforms.stress_copies import STRESS_COPIES
 
 SHOWN_SIZE = 224  # pixels of a radiograph shown to the reader
 DRAWS = 7  # augmented versions of one radiograph
@@ -130,14 +131,16 @@ def draw_augmented_batch(results: Results) -> Figure:
     names = config.augmentations or tuple(AUGMENTATIONS)
     train = used[used["split"] == "train_fit"]
     rows = pd.concat([pick_patients(train[train["kind"] == kind], 1) for kind in train["kind"].sort_values().unique()])
-    images, labels = read_pictures(results.run, rows, config.image_size, config.window), rows["label"].to_numpy()
+    images = read_pictures(results.run, rows, config.image_size, config.window)
+    sizes = np.tile(find_original_sizes(rows), (DRAWS, 1))
+    films = Films(sizes[:, 0] / sizes[:, 1], config.window)
     title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
     note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
     rng = np.random.default_rng(DRAWS_SEED)
     # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
-    batch = augment_batch(np.tile(images, (DRAWS, 1, 1)), np.tile(labels, DRAWS), names, rng)
+    batch = augment_batch(np.tile(images, (DRAWS, 1, 1)), films, names, rng)
     for row, (line, image, kind) in enumerate(zip(axes, images, rows["kind"], strict=True)):
         plot_radiograph(image, "" if row else "original", line[0]).set_ylabel(kind)
         for ax, draw in zip(line[1:], batch[row :: len(images)], strict=True):
@@ -161,10 +164,11 @@ def draw_stress_copies(results: Results) -> Figure:
     validation = used[used["split"] == "validation"]
     rows = pd.concat([pick_patients(validation[validation["class_name"] == name], 1) for name in CLASS_NAMES])
     config = results.run.model(results.final_model)
-    images = read_pictures(results.run, rows, config.image_size, config.window)
     radiographs = load_radiographs(results.run, results.catalog, config.image_size, config.window)
-    donors = find_donors(radiographs.pixels, used)
-    columns = {"original": images} | {name: make_stress_copies(images, rows, name, donors) for name in STRESS_COPIES}
+    shown = radiographs[(used["split"] == "train_fit") | used["path"].isin(rows["path"])]  # train_fit lends what it has
+    rows = shown["validation"].rows
+    copies = {name.removeprefix("validation_"): copy.pixels for name, copy in shown.stress_copies().items()}
+    columns = {"original": shown["validation"].pixels} | copies
     probabilities = compute_stress_copy_probabilities(results, rows)
     before, after = (
         results.estimate(config.name, split, "roc_auc").value for split in ("validation", find_hardest_copy(results))
