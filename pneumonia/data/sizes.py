@@ -42,6 +42,19 @@ def find_original_sizes(rows: pd.DataFrame) -> np.ndarray:
     ).reshape(-1, 2)
 
 
+def count_pixels(rows: pd.DataFrame) -> dict[str, int]:
+    """path -> pixels of the original file of every catalog row; without those of square files that are in no table.
+
+    Such a file may be a stretched copy, whose own size says nothing.
+    """
+    known, sizes = read_original_sizes(), find_original_sizes(rows)
+    return {
+        path: int(width * height)
+        for path, (width, height) in zip(rows["path"], sizes, strict=True)
+        if width != height or path in known
+    }
+
+
 FOLDS, MOST = 5, 10  # of the cross-fit; the largest weight of an example, as a multiple of the mean
 
 
@@ -53,7 +66,9 @@ def weigh_by_size(rows: pd.DataFrame) -> np.ndarray:
     classes get the same total (Robins et al., 2000: stabilised inverse probability weights).
     """
     labels = rows["label"].to_numpy()
-    model = make_pipeline(SplineTransformer(n_knots=5), LogisticRegression(C=10, max_iter=2000, class_weight="balanced"))
+    model = make_pipeline(
+        SplineTransformer(n_knots=5), LogisticRegression(C=10, max_iter=2000, class_weight="balanced")
+    )
     features, groups = np.log(find_original_sizes(rows)), rows["patient_id"]
     propensity = cross_val_predict(
         model, features, labels, groups=groups, cv=GroupKFold(FOLDS), method="predict_proba"
