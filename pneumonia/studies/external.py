@@ -65,7 +65,7 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     drift = pd.concat([rows for rows in (compute_drift(scores[final]), shift) if len(rows)], ignore_index=True)
     site = scores.test(final)
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
-    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws), cases)
+    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws, ("validation", "test")), cases)
     warnings = warn(cases, catalog) + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
 
