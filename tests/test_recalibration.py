@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import PneumoniaError
+from pneumonia.evaluation.calibration import apply_platt
 from pneumonia.studies.external import (
     describe_recalibration,
 )
-from pneumonia.evaluation.calibration import apply_platt
 from pneumonia.studies.recalibration import (
     balanced_log_loss,
     draw_sample,
