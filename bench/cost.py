@@ -19,10 +19,11 @@ import pandas as pd
 from keras import layers
 
 from pneumonia.config import CLAIMED_ACCURACY, ModelConfig, Run
-from pneumonia.data.dataset import load_radiographs
+from pneumonia.data.dataset import Radiographs, load_radiographs
 from pneumonia.data.generators import build_generators, compute_class_weights
+from pneumonia.evaluation.calibration import fit_platt
 from pneumonia.models.architectures import build_model
-from pneumonia.models.calibration import calibrate
+from pneumonia.models.calibration import rescale_last_layer
 from pneumonia.models.prediction import predict_pixels
 from pneumonia.models.training import compile_model
 from pneumonia.models.weights import hash_weights
@@ -110,6 +111,13 @@ def train_ours(run: Run, catalog: pd.DataFrame, seed: int, epochs: int | None) -
         calibrate(model, load_radiographs(run, catalog, config.image_size, config.window))
         spent = time.process_time() - start
         return [(spent, _accuracy(predict_pixels(model, test.pixels), test.labels))], hash_weights(model)
+
+
+def calibrate(model: keras.Model, radiographs: Radiographs) -> None:
+    """As the project calibrates its scores: Platt scaling on validation and its stress copies."""
+    parts = [radiographs["validation"], *radiographs.stress_copies().values()]
+    y_prob = np.concatenate([predict_pixels(model, part.pixels) for part in parts])
+    rescale_last_layer(model, *fit_platt(np.concatenate([part.labels for part in parts]), y_prob))
 
 
 def choose_ours() -> ModelConfig:

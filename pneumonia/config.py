@@ -13,7 +13,6 @@ OFFICIAL_SPLITS = ("train", "val", "test")  # folders of the archive, in this or
 RECIPE_VERSION = 1  # raise it when a change of code would train other weights; old ones then no longer match
 # Fields of ModelConfig that came later; one that is off is left out of the hash, so that older weights still match.
 LATER_OPTIONS = (
-    "calibrate",
     "label_smoothing",
     "pretrained",
     "half_precision",
@@ -44,7 +43,6 @@ class ModelConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3  # peak of the warm-up + cosine schedule
     weight_decay: float = 1e-4
-    calibrate: bool = False  # Platt scaling on validation and its stress copies, built into the saved model
     label_smoothing: float = 0.0  # train towards this much less than certainty (Szegedy et al., 2016)
     pretrained: bool = False  # start from weights learned on ImageNet instead of random ones
     half_precision: bool = False  # round the weights to 11 significant bits: the file is half as large

@@ -15,6 +15,7 @@ import pandas as pd
 from .config import PneumoniaError, Run
 from .data.catalog import audit_radiographs, hash_catalog, select_used
 from .data.pixels import store_pixels
+from .data.sizes import count_pixels
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
 from .evaluation.scores import Scores
 from .records import load_record
@@ -75,13 +76,21 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
 
 
 def make_metrics(run: Run) -> None:
-    """All that follows from predictions.csv: metrics, comparisons, the final model, studies. Needs no radiographs."""
-    check_hashes(run, read_run_record(run), read_table(run, "catalog"))
-    scores, draws = Scores.parse(read_table(run, "predictions")), run.bootstrap_draws
+    """All that follows from predictions.csv: calibration, metrics, comparisons, the final model, studies.
+
+    Needs no radiographs. Everything is measured after calibration; metrics_uncalibrated.csv says how it was before.
+    """
+    catalog, draws = read_table(run, "catalog"), run.bootstrap_draws
+    check_hashes(run, read_run_record(run), catalog)
+    uncalibrated = Scores.parse(read_table(run, "predictions"), count_pixels(catalog))
+    calibration = uncalibrated.fit_calibration()
+    scores = uncalibrated.calibrated(calibration)
     metrics = compute_metrics(scores, draws)
     final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
     comparisons = compare_models(scores, [config.name for config in run.models], draws)
+    write_table(run, "calibration", calibration)
     write_table(run, "metrics", metrics)
+    write_table(run, "metrics_uncalibrated", compute_metrics(uncalibrated, draws, ("validation", "test")))
     write_table(run, "comparisons", comparisons)
     name_final_model(run, final, FINAL_MODEL_RULE)
     for name, question in STUDIES.items():

@@ -6,18 +6,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 import pandas as pd
 
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 from .data.catalog import hash_catalog
+from .data.sizes import count_pixels
 from .evaluation.estimate import Estimate
-from .evaluation.scores import Scores
+from .evaluation.scores import CALIBRATION_COLUMNS, Scores
 from .records import installed_versions, load_record, save_atomically
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
-TABLES = ("catalog", "history", "training", "predictions", "metrics", "comparisons", "test_looks")
+TABLES = (
+    *("catalog", "history", "training", "predictions", "calibration", "metrics", "metrics_uncalibrated"),
+    *("comparisons", "test_looks"),
+)
 UNKNOWN = "unknown"  # in place of a hash, while a table is being written: it is not current
 
 
@@ -30,11 +34,13 @@ class Results:
     catalog: pd.DataFrame
     history: pd.DataFrame
     training: pd.DataFrame
-    predictions: pd.DataFrame
+    predictions: pd.DataFrame  # before calibration
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     test_looks: pd.DataFrame
     measured: dict[str, pd.DataFrame] = field(default_factory=dict)  # of the studies, those that are there and current
+    calibration: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=CALIBRATION_COLUMNS))
+    metrics_uncalibrated: pd.DataFrame = field(default_factory=pd.DataFrame)  # of validation and test, as metrics
 
     def table(self, name: str) -> pd.DataFrame:
         """One of `measured`, by the name of its file. PneumoniaError when it is missing or of other weights."""
@@ -45,29 +51,33 @@ class Results:
             )
         return self.measured[name]
 
-    def estimate(self, model: str, split: str, metric: str, seed: str = "mean") -> Estimate:
+    def estimate(self, model: str, split: str, metric: str, seed: str = "mean", calibrated: bool = True) -> Estimate:
         """One metric of metrics.csv with its interval; a baseline has one seed, which is its own ensemble.
 
-        Raises: PneumoniaError when metrics.csv has no such row.
+        Args: calibrated: False for metrics_uncalibrated.csv, which has validation and test.
+        Raises: PneumoniaError when the table has no such row.
         """
-        if seed == "ensemble" and (model, split, metric, seed) not in self._metrics:
+        name, rows = ("metrics", self._metrics) if calibrated else ("metrics_uncalibrated", self._uncalibrated)
+        if seed == "ensemble" and (model, split, metric, seed) not in rows:
             seed = "mean"
         key = (model, split, metric, seed)
-        if key not in self._metrics:
-            path = self.run.results_dir / "metrics.csv"
+        if key not in rows:
+            path = self.run.results_dir / f"{name}.csv"
             raise PneumoniaError(f"{path}: no {metric} of {model} on {split}, seed {seed}; run `make report`")
-        return Estimate.of(metric, *self._metrics[key])
+        return Estimate.of(metric, *rows[key])
 
     @cached_property
     def _metrics(self) -> dict[tuple, tuple]:
-        """(model, split, metric, seed) -> (value, ci_low, ci_high, n)."""
-        columns = ["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"]
-        return {tuple(row[:4]): tuple(row[4:]) for row in self.metrics[columns].itertuples(index=False, name=None)}
+        return index_metrics(self.metrics)
+
+    @cached_property
+    def _uncalibrated(self) -> dict[tuple, tuple]:
+        return index_metrics(self.metrics_uncalibrated)
 
     @cached_property
     def scores(self) -> Scores:
-        """The predictions, parsed once."""
-        return Scores.parse(self.predictions)
+        """The predictions, parsed once, and calibrated as calibration.csv says."""
+        return Scores.parse(self.predictions, count_pixels(self.catalog)).calibrated(self.calibration)
 
     @property
     def final_model(self) -> str:
@@ -80,6 +90,13 @@ class Results:
     def title(self, model: str) -> str:
         """The name of a model as people read it."""
         return self.run.model(model).title
+
+
+def index_metrics(metrics: pd.DataFrame) -> dict[tuple, tuple]:
+    """(model, split, metric, seed) -> (value, ci_low, ci_high, n)."""
+    columns = ["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"]
+    rows = metrics.reindex(columns=columns).itertuples(index=False, name=None)
+    return {row[:4]: row[4:] for row in rows}
 
 
 def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:

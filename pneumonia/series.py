@@ -48,7 +48,6 @@ MODEL_SERIES = (
         balance_classes=True,
         epochs=30,
         learning_rate=2e-3,
-        calibrate=True,
         seeds=(0, 1, 2, 3, 4),
     ),
     ModelConfig(
@@ -61,7 +60,6 @@ MODEL_SERIES = (
         balance_classes=True,
         epochs=12,
         learning_rate=5e-4,
-        calibrate=True,
         pretrained=True,
         half_precision=True,
     ),

@@ -24,7 +24,6 @@ CHANGED = {
     "batch_size": 32,
     "learning_rate": 1e-5,
     "weight_decay": 0.5,
-    "calibrate": not CONFIG.calibrate,
     "label_smoothing": 0.1,
     "pretrained": not CONFIG.pretrained,
     "half_precision": not CONFIG.half_precision,

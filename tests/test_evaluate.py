@@ -7,9 +7,11 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.special import expit
 
 from pneumonia.config import PneumoniaError
+from pneumonia.evaluation import significance
+from pneumonia.evaluation.calibration import calibration_intercept, calibration_slope
 from pneumonia.evaluation.evaluate import (
     COMPARISON_COLUMNS,
     FINAL_MODEL_RULE,
@@ -22,11 +24,14 @@ from pneumonia.evaluation.evaluate import (
 from pneumonia.evaluation.metrics import (
     bootstrap_weights,
     choose_threshold,
+    draw_seeds,
     percentile_interval,
     roc_auc,
+    size_adjusted_auc,
     threshold_metrics,
 )
-from pneumonia.evaluation.scores import STRESS_COPIES, Scores
+from pneumonia.evaluation.probability import to_logit
+from pneumonia.evaluation.scores import CALIBRATION_COLUMNS, STRESS_COPIES, Scores
 from pneumonia.evaluation.significance import holm
 
 COPIES = ["validation_encoding", "validation_framing"]
@@ -123,13 +128,17 @@ def test_mean_sd_and_ensemble_over_seeds(predictions, metrics):
     y_true, y_prob, patients = scores_of(predictions, "good", "test")
     weights = bootstrap_weights(patients, DRAWS)
     values = [roc_auc(y_true, y_prob[:, seed]) for seed in range(3)]
-    draws = np.mean([roc_auc(y_true, y_prob[:, seed], weights) for seed in range(3)], axis=0)
+    drawn = draw_seeds(3, DRAWS)
+    each = np.stack([roc_auc(y_true, y_prob[:, seed], weights) for seed in range(3)])
+    of_mean = [np.mean([each[seed, draw] for seed in drawn[draw]]) for draw in range(DRAWS)]
+    of_ensemble = [roc_auc(y_true, y_prob[:, drawn[draw]].mean(axis=1), weights[draw]) for draw in range(DRAWS)]
     found = {seed: value_of(metrics, "good", seed, "test", "roc_auc") for seed in ("mean", "sd", "ensemble")}
     assert found["mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert found["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
     assert found["ensemble"] == pytest.approx(roc_auc(y_true, y_prob.mean(axis=1)), abs=1e-6)
-    interval = [value_of(metrics, "good", "mean", "test", "roc_auc", end) for end in ("ci_low", "ci_high")]
-    assert interval == pytest.approx(percentile_interval(draws), abs=1e-6)
+    for seed, samples in (("mean", of_mean), ("ensemble", of_ensemble)):  # other patients, and other seeds
+        interval = [value_of(metrics, "good", seed, "test", "roc_auc", end) for end in ("ci_low", "ci_high")]
+        assert interval == pytest.approx(percentile_interval(samples), abs=1e-6)
     assert metrics.loc[metrics["seed"] == "sd", ["ci_low", "ci_high"]].isna().all(axis=None)
 
 
@@ -172,16 +181,14 @@ def test_comparisons_pair_each_model_with_the_one_before(predictions, comparison
     pairs = list(comparisons[["model_a", "model_b"]].drop_duplicates().itertuples(index=False, name=None))
     assert pairs == [("majority", "weak"), ("weak", "good"), ("good", "best")]
     assert comparisons["test"].tolist() == ["mcnemar", "roc_auc_difference"] * 3
-    y_true, prob_a, _ = scores_of(predictions, "good", "test")
+    y_true, prob_a, patients = scores_of(predictions, "good", "test")
     prob_b = scores_of(predictions, "best", "test")[1]
     right_a = (prob_a.mean(axis=1) >= 0.5) == y_true
     right_b = (prob_b.mean(axis=1) >= 0.5) == y_true
-    discordant = right_a != right_b
     mcnemar, auc = comparisons.iloc[4], comparisons.iloc[5]
     assert mcnemar["difference"] == pytest.approx(right_b.mean() - right_a.mean(), abs=1e-6)
-    assert mcnemar["p_value"] == pytest.approx(
-        binomtest((right_a & discordant).sum(), discordant.sum()).pvalue, rel=1e-5
-    )
+    calls = ((prob.mean(axis=1) >= 0.5).astype(int) for prob in (prob_a, prob_b))
+    assert mcnemar["p_value"] == pytest.approx(significance.mcnemar(y_true, *calls, patients), rel=1e-5)
     assert auc["difference"] == pytest.approx(
         roc_auc(y_true, prob_b.mean(axis=1)) - roc_auc(y_true, prob_a.mean(axis=1)), abs=1e-6
     )
@@ -325,3 +332,52 @@ def test_models_must_share_the_test_radiographs(predictions):
         compare_models(Scores.parse(predictions[~best_test]), ["good", "best"], DRAWS)
     with pytest.raises(PneumoniaError, match="no rows of model unknown"):
         compare_models(Scores.parse(predictions), ["good", "unknown"], DRAWS)
+
+
+def test_only_some_splits_can_be_measured(predictions, metrics):
+    some = compute_metrics(Scores.parse(predictions), DRAWS, ("validation", "test"))
+    expected = metrics[metrics["split"].isin(["validation", "test"])]
+    assert some.to_csv(index=False) == expected.to_csv(index=False)
+
+
+def test_size_is_adjusted_for_only_where_it_is_known(predictions, metrics):
+    assert metrics.loc[metrics["metric"] == "size_adjusted_auc", "value"].isna().all()
+    y_true, y_prob, _ = scores_of(predictions, "best", "test")
+    paths = sorted(set(predictions.query("split == 'test'")["path"]))
+    pixels = {path: 1000 + number % 7 for number, path in enumerate(paths)}
+    scores = Scores.parse(predictions[predictions["model"] == "best"], pixels)
+    found = compute_metrics(scores, DRAWS, ("test",))
+    expected = size_adjusted_auc(y_true, y_prob.mean(axis=1), [pixels[path] for path in paths])
+    assert value_of(found, "best", "ensemble", "test", "size_adjusted_auc") == pytest.approx(expected, abs=1e-6)
+    assert np.isfinite(value_of(found, "best", "ensemble", "test", "size_adjusted_auc", "ci_low"))
+
+
+def test_every_seed_is_calibrated_on_validation_and_its_copies(predictions):
+    scores = Scores.parse(predictions)
+    table = scores.fit_calibration()
+    assert list(table.columns) == CALIBRATION_COLUMNS
+    rows = [(model, str(seed)) for model, seeds in SEEDS.items() if model != "majority" for seed in seeds]
+    assert list(table[["model", "seed"]].itertuples(index=False, name=None)) == rows, "majority has nothing to scale"
+    calibrated = scores.calibrated()
+    np.testing.assert_array_equal(calibrated.test("majority").ensemble, scores.test("majority").ensemble)
+    for row in table.itertuples():
+        before, after = (each.test(row.model).y_prob[row.seed] for each in (scores, calibrated))
+        np.testing.assert_allclose(after, expit(row.slope * to_logit(before) + row.intercept), atol=1e-12)
+    good = calibrated.test("good")
+    np.testing.assert_allclose(good.ensemble, np.mean(good.seeds, axis=0))
+    pooled = calibrated.pooled("weak")
+    assert calibration_slope(pooled.y_true, pooled.ensemble) == pytest.approx(1, abs=1e-4)
+    assert calibration_intercept(pooled.y_true, pooled.ensemble) == pytest.approx(0, abs=1e-4)
+
+
+def test_calibration_ignores_test_and_needs_validation(predictions):
+    table = Scores.parse(predictions).fit_calibration()
+    without = Scores.parse(predictions[predictions["split"] != "test"]).fit_calibration()
+    pd.testing.assert_frame_equal(table, without)
+    again = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # seeds are numbers now
+    scores = Scores.parse(predictions)
+    np.testing.assert_array_equal(
+        scores.calibrated(again).test("best").ensemble, scores.calibrated().test("best").ensemble
+    )
+    with pytest.raises(PneumoniaError, match="no validation rows"):
+        Scores.parse(predictions[predictions["split"] == "test"]).calibrated()

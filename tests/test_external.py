@@ -14,6 +14,7 @@ from tiny_runs import CNN
 from pneumonia import __main__ as cli
 from pneumonia.config import CLASS_NAMES, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.evaluation.calibration import calibrate
 from pneumonia.models.weights import load_trained
 from pneumonia.results import read_table
 from pneumonia.studies import external
@@ -44,12 +45,13 @@ def site(tmp_path_factory):
 
 def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     run, catalog = finished
-    validation = read_table(run, "predictions").query("split == 'validation'")
+    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(run, CNN, validation, site, catalog)
     assert len(found.cases) == 20 and len(found.unreadable) == 1 and "damaged.png" in found.unreadable[0]
     assert set(found.metrics["split"]) == {"validation", "test"} and set(found.predictions["seed"]) == {0, 1}
     ours = found.predictions.query("split == 'test' and seed == 0")
-    accuracy = ((ours["y_prob"] >= 0.5) == (ours["label"] == 1)).mean()
+    y_prob = calibrate(ours["y_prob"], read_table(run, "calibration"), CNN, 0)
+    accuracy = ((y_prob >= 0.5) == (ours["label"] == 1)).mean()
     row = found.metrics.query("split == 'test' and seed == '0' and metric == 'accuracy'")["value"].item()
     assert row == pytest.approx(accuracy)
     assert {"calibration slope", "calibration intercept"} <= set(found.drift["what"])
@@ -82,7 +84,7 @@ def test_our_own_radiographs_are_recognised(finished, tmp_path):
     listing = tmp_path / "ours.csv"
     used = catalog.query("split == 'train_fit'").groupby("class_name").head(3)
     used.assign(path=[str(run.data / path) for path in used["path"]])[["path", "label"]].to_csv(listing, index=False)
-    validation = read_table(run, "predictions").query("split == 'validation'")
+    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(replace(run, data=None), CNN, validation, listing, catalog)
     assert "6 of 6 radiographs are this project's own (6 of train_fit), not another hospital's" in found.warnings
     assert found.warnings[-1].startswith("site against site: needs this project's radiographs")
@@ -91,7 +93,7 @@ def test_our_own_radiographs_are_recognised(finished, tmp_path):
 
 def test_other_radiographs_than_the_catalog_prevent_only_the_comparison_of_sites(finished, site, tmp_path):
     run, catalog = finished
-    validation = read_table(run, "predictions").query("split == 'validation'")
+    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
     found = evaluate_external(replace(run, data=tmp_path, cache=tmp_path / "cache"), CNN, validation, site, catalog)
     assert found.warnings[-1].startswith(f"site against site: {tmp_path}")
     assert not found.drift["what"].str.startswith("site").any() and len(found.cases) == 20

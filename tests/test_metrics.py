@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, chi2, norm
 from sklearn import metrics as sklearn_metrics
 
 from pneumonia.config import PneumoniaError
@@ -19,9 +20,12 @@ from pneumonia.evaluation.metrics import (
     bootstrap_weights,
     brier,
     choose_threshold,
+    draw_seeds,
     ece,
+    group_by_size,
     percentile_interval,
     roc_auc,
+    size_adjusted_auc,
     threshold_metrics,
 )
 from pneumonia.evaluation.significance import holm, mcnemar, paired_auc_difference, paired_difference
@@ -94,6 +98,57 @@ def test_a_weight_counts_like_repeated_rows():
     repeated = np.repeat(y_true, counts), np.repeat(y_prob, counts)
     for metric in (*SKLEARN_SCORE_METRICS, ece, accuracy):
         assert metric(y_true, y_prob, counts) == pytest.approx(metric(*repeated), abs=1e-12)
+
+
+def size_adjusted_loop(y_true, y_prob, pixels, weights):
+    """The definition: sklearn's ROC AUC within fifths, weighted by their pairs."""
+    edges, won, pairs = np.quantile(pixels, [0.2, 0.4, 0.6, 0.8]), 0.0, 0.0
+    fifth = (pixels[:, None] > edges).sum(axis=1)
+    for k in range(5):
+        inside = (fifth == k) & (weights > 0)
+        if len(np.unique(y_true[inside])) == 2:
+            sums = [weights[inside & (y_true == label)].sum() for label in (0, 1)]
+            auc = sklearn_metrics.roc_auc_score(y_true[inside], y_prob[inside], sample_weight=weights[inside])
+            won, pairs = won + auc * np.prod(sums), pairs + np.prod(sums)
+    return won / pairs
+
+
+def test_size_adjusted_auc_equals_the_definition_written_as_a_loop():
+    for seed, decimals in ((0, 16), (1, 1)):
+        y_true, y_prob = random_scores(seed, decimals=decimals)
+        pixels = np.random.default_rng(seed).integers(100, 160, len(y_true)) - 20 * y_true  # ties, and size tells
+        weights = bootstrap_weights(np.arange(len(y_true)) // 3, 20)
+        ones = np.ones(len(y_true))
+        expected = size_adjusted_loop(y_true, y_prob, pixels, ones)
+        assert size_adjusted_auc(y_true, y_prob, pixels) == pytest.approx(expected, abs=1e-12)
+        found = size_adjusted_auc(y_true, y_prob, pixels, weights.astype(np.int32))
+        assert found == pytest.approx(
+            [size_adjusted_loop(y_true, y_prob, pixels, w) for w in weights.astype(float)], abs=1e-12
+        )
+
+
+def test_a_model_of_nothing_but_size_is_no_better_than_chance_after_adjustment():
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 2, 2000)
+    pixels = rng.normal(10 - 2 * y_true, 1)
+    y_prob = norm.cdf(8 - np.round(pixels))
+    assert roc_auc(y_true, y_prob) > 0.85
+    assert size_adjusted_auc(y_true, y_prob, pixels) < 0.7
+    fifths = group_by_size(pixels, 5)
+    assert size_adjusted_auc(y_true, (4 - fifths) / 4, pixels) == 0.5
+
+
+def test_unknown_sizes_are_left_out():
+    y_true, y_prob = random_scores(0)
+    pixels = np.random.default_rng(0).integers(100, 160, len(y_true)).astype(float)
+    pixels[::3] = np.nan
+    known = ~np.isnan(pixels)
+    expected = size_adjusted_auc(y_true[known], y_prob[known], pixels[known])
+    assert size_adjusted_auc(y_true, y_prob, pixels) == pytest.approx(expected)
+    assert group_by_size([5.0, np.nan, 1.0, 3.0], 3).tolist() == [2, -1, 0, 1]
+    nothing = np.full(len(y_true), np.nan)
+    assert math.isnan(size_adjusted_auc(y_true, y_prob, nothing))
+    assert np.isnan(size_adjusted_auc(y_true, y_prob, nothing, np.ones((4, len(y_true))))).tolist() == [True] * 4
 
 
 def test_ece_by_hand():
@@ -205,6 +260,13 @@ def test_bootstrap_depends_on_the_seed_and_not_on_the_order_of_rows():
     assert (bootstrap_weights(patients, 50, seed=2) != weights).any()
 
 
+def test_drawn_seeds_are_always_the_same_and_spread_evenly():
+    drawn = draw_seeds(5, 2000)
+    assert drawn.shape == (2000, 5) and (drawn == draw_seeds(5, 2000)).all()
+    assert np.bincount(drawn.ravel(), minlength=5) == pytest.approx([2000] * 5, rel=0.05)
+    assert (draw_seeds(1, 10) == 0).all()
+
+
 @pytest.mark.parametrize(("patients", "draws"), [([], 10), (["a"], 0)])
 def test_bootstrap_of_nothing_is_an_error(patients, draws):
     with pytest.raises(PneumoniaError, match="at least one"):
@@ -282,12 +344,39 @@ def test_mcnemar_agrees_with_scipy(only_a, only_b):
     pred_a = np.r_[np.ones(only_a), np.zeros(only_b), [1, 1, 1, 0, 0]]
     pred_b = np.r_[np.zeros(only_a), np.ones(only_b), [1, 1, 1, 0, 0]]  # the last five agree and do not count
     expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    assert mcnemar(y_true, pred_a, pred_b) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar(y_true, pred_a, pred_b, np.arange(len(y_true))) == pytest.approx(expected, rel=1e-9)
 
 
 def test_mcnemar_needs_the_same_radiographs():
     with pytest.raises(PneumoniaError, match="same radiographs"):
-        mcnemar([0, 1], [0, 1], [0, 1, 1])
+        mcnemar([0, 1], [0, 1], [0, 1, 1], [0, 1])
+    with pytest.raises(PneumoniaError, match="same radiographs"):
+        mcnemar([0, 1], [0, 1], [0, 1], [0])
+
+
+def test_mcnemar_exchanges_the_models_within_each_child():
+    """Sums per child of 3, 2 and -1: of the 8 ways to turn their signs, the sum of 4 or more has 2 a side."""
+    gains, patients = [1, 1, 1, 1, 1, -1, 0], [0, 0, 0, 1, 1, 2, 2]
+    y_true = np.ones(7, dtype=int)
+    pred_a, pred_b = [int(gain < 0) for gain in gains], [int(gain > 0) for gain in gains]
+    signs = np.array(list(itertools.product((-1, 1), repeat=3)))
+    expected = np.mean(np.abs(signs @ [3, 2, 1]) >= 4)
+    assert mcnemar(y_true, pred_a, pred_b, patients) == pytest.approx(expected)
+    doubled = mcnemar(np.ones(40), np.repeat([0, 1], [30, 10]), np.repeat([1, 0], [30, 10]), np.arange(40) // 2)
+    assert doubled == pytest.approx(binomtest(5, 20).pvalue), (
+        "two films of a child that agree are one piece of evidence"
+    )
+
+
+def test_mcnemar_approaches_the_test_of_obuchowski():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(400), 3)
+    pred_a = (rng.random(1200) < 0.80).astype(int)
+    shared = np.repeat(rng.random(400) < 0.2, 3)  # children in whom b is right about every film
+    pred_b = np.where(shared, 1, (rng.random(1200) < 0.78).astype(int))
+    sums = np.bincount(patients, pred_b - pred_a)
+    expected = chi2.sf(sums.sum() ** 2 / (sums**2).sum(), df=1)
+    assert mcnemar(np.ones(1200), pred_a, pred_b, patients) == pytest.approx(expected, rel=0.15)
 
 
 def test_holm_by_hand():

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from pneumonia.config import PneumoniaError
+from pneumonia.evaluation.calibration import apply_platt
 from pneumonia.studies.external import (
     describe_recalibration,
 )
 from pneumonia.studies.recalibration import (
-    apply_shift,
     balanced_log_loss,
     draw_sample,
     find_enough,
@@ -30,7 +30,7 @@ LABELS = np.repeat([0, 1], [300, 300])
 LOGITS = RNG.normal(size=600) * 1.5 + 2.2 * (2 * LABELS - 1)
 
 
-HONEST = apply_shift(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.exp(-LOGITS))))
+HONEST = apply_platt(1 / (1 + np.exp(-LOGITS)), *fit_shift(LABELS, 1 / (1 + np.exp(-LOGITS))))
 
 
 PATIENTS = np.repeat(np.arange(300), 2).astype(str)
@@ -38,10 +38,10 @@ PATIENTS = np.repeat(np.arange(300), 2).astype(str)
 
 def test_a_calibrated_site_needs_no_change_and_a_shifted_one_is_corrected():
     assert fit_shift(LABELS, HONEST) == pytest.approx((1, 0), abs=0.03)
-    shifted = apply_shift(HONEST, 2.0, 1.5)
+    shifted = apply_platt(HONEST, 2.0, 1.5)
     slope, intercept = fit_shift(LABELS, shifted)
     assert slope == pytest.approx(0.5, abs=0.03)
-    assert balanced_log_loss(LABELS, apply_shift(shifted, slope, intercept)) < balanced_log_loss(LABELS, shifted) - 0.05
+    assert balanced_log_loss(LABELS, apply_platt(shifted, slope, intercept)) < balanced_log_loss(LABELS, shifted) - 0.05
 
 
 def test_few_radiographs_cannot_upset_the_calibration():
@@ -50,13 +50,13 @@ def test_few_radiographs_cannot_upset_the_calibration():
 
 
 def test_drift_is_seen_in_its_interval():
-    drift = measure_drift(LABELS, apply_shift(HONEST, 1.0, 1.5), PATIENTS)
+    drift = measure_drift(LABELS, apply_platt(HONEST, 1.0, 1.5), PATIENTS)
     assert drift["intercept"][0] == pytest.approx(-1.5, abs=0.1)
     assert drift["intercept"][2] < 0 < 0.5 < drift["slope"][1] < 1 < drift["slope"][2]
 
 
 def test_recalibration_finds_how_many_radiographs_are_enough():
-    table = measure_recalibration(LABELS, apply_shift(HONEST, 2.5, 2.5), PATIENTS)
+    table = measure_recalibration(LABELS, apply_platt(HONEST, 2.5, 2.5), PATIENTS)
     assert table["n"].tolist() == [0, 10, 20, 50, 100, 200]
     assert table["log_loss"].iloc[0] > table["log_loss"].iloc[3] > table["log_loss"].iloc[-1] - 0.01
     enough = find_enough(table)

@@ -24,7 +24,7 @@ def test_the_bounds_hold_for_every_pairing_of_two_small_classifiers():
     seen = set()
     for _ in range(400):
         a, b = (rng.permutation([1] * right + [0] * (n - right)) for right in (right_a, right_b))
-        seen.add(round(mcnemar(y_true, a, b), 9))
+        seen.add(round(mcnemar(y_true, a, b, np.arange(n)), 9))
     assert min(seen) == pytest.approx(low) and max(seen) == pytest.approx(high)
 
 

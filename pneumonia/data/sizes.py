@@ -57,6 +57,19 @@ def find_original_sizes(rows: pd.DataFrame) -> np.ndarray:
     ).reshape(-1, 2)
 
 
+def count_pixels(rows: pd.DataFrame) -> dict[str, int]:
+    """path -> pixels of the original file of every catalog row; without those of square files that are in no table.
+
+    Such a file may be a stretched copy, whose own size says nothing.
+    """
+    known, sizes = read_original_sizes(), find_original_sizes(rows)
+    return {
+        path: int(width * height)
+        for path, (width, height) in zip(rows["path"], sizes, strict=True)
+        if width != height or path in known
+    }
+
+
 FOLDS, MOST = 5, 10  # of the cross-fit; the largest weight of an example, as a multiple of the mean
 
 

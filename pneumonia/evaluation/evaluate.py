@@ -10,6 +10,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..config import PneumoniaError
+from .calibration import calibration_intercept, calibration_slope
 from .metrics import (
     DECIMALS,
     HALF,
@@ -21,13 +22,15 @@ from .metrics import (
     bootstrap_weights,
     brier,
     choose_threshold,
+    draw_seeds,
     ece,
     percentile_interval,
     roc_auc,
     round_columns,
+    size_adjusted_auc,
     threshold_metrics,
 )
-from .scores import Scores, SplitScores, is_validation
+from .scores import ENSEMBLE, Scores, SplitScores, is_validation
 from .significance import Difference, holm, mcnemar, paired_auc_difference, paired_difference
 
 METRIC_COLUMNS = ["model", "seed", "split", "metric", "value", "ci_low", "ci_high", "n"]
@@ -49,21 +52,25 @@ class Summary(NamedTuple):
     samples: np.ndarray  # (metrics, draws)
 
 
-def compute_metrics(scores: Scores, draws: int) -> pd.DataFrame:
-    """All METRICS of every model, seed and split, with 95 % intervals over patients: the frame of metrics.csv.
+def compute_metrics(scores: Scores, draws: int, splits: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """All METRICS of every model, seed and split, with 95 % intervals: the frame of metrics.csv.
 
-    seed is "0", "1", ..., then "mean" (over seeds; its interval from the mean of each draw, all seeds seeing the same
-    patients) and, of several seeds, "sd" (ddof 1, no interval) and "ensemble" (the mean probability). Intervals say how
-    far other patients would move the value; seeds and the chosen threshold are taken as given.
+    seed is "0", "1", ..., then "mean" (over seeds) and, of several seeds, "sd" (ddof 1, no interval) and "ensemble"
+    (the mean probability). Each bootstrap sample draws patients, the same for all seeds; for "mean" and "ensemble" it
+    also draws as many seeds as there are. So the interval of a seed says how far other patients would move the value,
+    theirs how far other patients and other seeds would. Calibration and chosen threshold are taken as given.
+
+    Args: splits: only these; None: all.
     Raises: PneumoniaError when a model has no validation rows.
     """
     rows = []
     with threadpool_limits(1, "blas"):  # products this narrow take longer, and several times the CPU, on two threads
-        for model, splits in scores.items():
+        for model, all_splits in scores.items():
             thresholds = choose_thresholds(scores.pooled(model))
-            summaries = {split: _summarise_split(of_split, thresholds, draws) for split, of_split in splits.items()}
-            for seed in next(iter(summaries.values())):
-                for split, of_split in splits.items():
+            wanted = {split: part for split, part in all_splits.items() if splits is None or split in splits}
+            summaries = {split: _summarise_split(of_split, thresholds, draws) for split, of_split in wanted.items()}
+            for seed in next(iter(summaries.values()), ()):
+                for split, of_split in wanted.items():
                     rows += _metric_rows(model, seed, split, summaries[split][seed], len(of_split.y_true))
     return round_columns(pd.DataFrame(rows, columns=METRIC_COLUMNS), ["value", "ci_low", "ci_high"])
 
@@ -71,8 +78,9 @@ def compute_metrics(scores: Scores, draws: int) -> pd.DataFrame:
 def compare_models(scores: Scores, order: list[str], draws: int) -> pd.DataFrame:
     """Each model of `order` against the one before it, on test, ensemble probabilities: the frame of comparisons.csv.
 
-    mcnemar rows: difference in accuracy at 0.5 (b - a; bootstrap interval over patients) with the exact McNemar
-    p-value. roc_auc_difference rows: difference and p-value from the same bootstrap. p_holm adjusts over all rows.
+    mcnemar rows: difference in accuracy at 0.5 (b - a) with the exact p-value of McNemar's test for films clustered in
+    children. roc_auc_difference rows: difference and p-value from the bootstrap that gives both their intervals. It
+    resamples patients alone: these ensembles are compared, not others of the same recipe. p_holm adjusts over all rows.
     PneumoniaError: a model without test rows, or two models scored on different radiographs.
     """
     test = {model: scores.test(model) for model in order}
@@ -115,31 +123,62 @@ def choose_thresholds(pooled: SplitScores) -> dict[str, float]:
 def _summarise_split(scores: SplitScores, thresholds: dict[str, float], draws: int) -> dict[str, Summary]:
     """seed, "mean", "sd", "ensemble" -> summary, all from the same resampled patients."""
     weights = bootstrap_weights(scores.patient_ids, draws).astype(np.int32)
-    summaries = {seed: _summarise(scores.y_true, y, thresholds[seed], weights) for seed, y in scores.y_prob.items()}
-    ensemble = summaries.pop("ensemble", None)
-    values = np.stack([summary.value for summary in summaries.values()])
-    samples = sum(summary.samples for summary in summaries.values()) / len(summaries)
-    summaries["mean"] = Summary(values.mean(axis=0), samples)
-    if ensemble is not None:
-        summaries["sd"] = Summary(values.std(axis=0, ddof=1), np.full_like(samples, np.nan))
-        summaries["ensemble"] = ensemble
+    drawn = draw_seeds(len(scores.seeds), draws)
+    summaries = {
+        seed: _summarise(scores, y_prob, thresholds[seed], weights)
+        for seed, y_prob in scores.y_prob.items()
+        if seed != ENSEMBLE
+    }
+    values, samples = (np.stack(parts) for parts in zip(*summaries.values(), strict=True))
+    of_mean = samples[drawn, :, np.arange(draws)[:, None]].mean(axis=1).T
+    summaries["mean"] = Summary(values.mean(axis=0), of_mean)
+    if ENSEMBLE in scores.y_prob:
+        summaries["sd"] = Summary(values.std(axis=0, ddof=1), np.full_like(of_mean, np.nan))
+        summaries[ENSEMBLE] = _summarise_ensemble(scores, thresholds[ENSEMBLE], weights, drawn)
     return summaries
 
 
-def _summarise(y_true: np.ndarray, y_prob: np.ndarray, threshold: float, weights: np.ndarray) -> Summary:
+def _summarise(scores: SplitScores, y_prob: np.ndarray, threshold: float, weights: np.ndarray) -> Summary:
     chunks = (weights[start : start + CHUNK] for start in range(0, len(weights), CHUNK))
-    samples = np.concatenate([_all_metrics(y_true, y_prob, threshold, chunk) for chunk in chunks], axis=1)
-    samples[METRICS.index("threshold")] = np.nan  # it is chosen elsewhere and not resampled here: no interval
-    return Summary(_all_metrics(y_true, y_prob, threshold, None), samples)
+    samples = np.concatenate([_all_metrics(scores, y_prob, threshold, chunk) for chunk in chunks], axis=1)
+    return Summary(_all_metrics(scores, y_prob, threshold, None), _without_threshold(samples))
 
 
-def _all_metrics(y_true: np.ndarray, y_prob: np.ndarray, threshold: float, weights: np.ndarray | None) -> np.ndarray:
+def _summarise_ensemble(scores: SplitScores, threshold: float, weights: np.ndarray, drawn: np.ndarray) -> Summary:
+    """Each draw has the mean probability of its own seeds; draws of the same seeds (of 5: 126 ways) go together.
+
+    Args: drawn: (draws, seeds), the places of the seeds that each draw takes.
+    """
+    seeds, samples = np.stack(scores.seeds), np.empty((len(METRICS), len(weights)))
+    ways, way_of = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
+    for way, chosen in enumerate(ways):
+        of_way = np.flatnonzero(way_of.ravel() == way)
+        for part in np.array_split(of_way, -(-len(of_way) // CHUNK)):
+            samples[:, part] = _all_metrics(scores, seeds[chosen].mean(axis=0), threshold, weights[part])
+    return Summary(_all_metrics(scores, scores.ensemble, threshold, None), _without_threshold(samples))
+
+
+def _without_threshold(samples: np.ndarray) -> np.ndarray:
+    """The threshold is chosen elsewhere and not resampled here: no interval."""
+    samples[METRICS.index("threshold")] = np.nan
+    return samples
+
+
+def _all_metrics(scores: SplitScores, y_prob: np.ndarray, threshold: float, weights: np.ndarray | None) -> np.ndarray:
     """METRICS in order, (metrics,) or (metrics, draws)."""
-    real = None if weights is None else weights.astype(float)
+    y_true, real = scores.y_true, None if weights is None else weights.astype(float)
     at_half, at_chosen = (threshold_metrics(y_true, y_prob, cut, real).values() for cut in (HALF, threshold))
-    ranked = [metric(y_true, y_prob, weights) for metric in (roc_auc, average_precision)]
-    over_all = [*ranked, *(metric(y_true, y_prob, real) for metric in (brier, ece))]
-    return np.stack([*at_half, *at_chosen, np.full(np.shape(over_all[0]), threshold), *over_all])
+    over_all = {
+        "roc_auc": roc_auc(y_true, y_prob, weights),
+        "size_adjusted_auc": size_adjusted_auc(y_true, y_prob, scores.pixels, weights),
+        "average_precision": average_precision(y_true, y_prob, weights),
+        "brier": brier(y_true, y_prob, real),
+        "ece": ece(y_true, y_prob, real),
+        "calibration_intercept": calibration_intercept(y_true, y_prob, real),
+        "calibration_slope": calibration_slope(y_true, y_prob, real),
+    }
+    at_all = np.full(np.shape(over_all["roc_auc"]), threshold)
+    return np.stack([*at_half, *at_chosen, at_all, *(over_all[name] for name in SCORE_METRICS)])
 
 
 def _metric_rows(model: str, seed: str, split: str, summary: Summary, n: int) -> list[tuple]:
@@ -153,6 +192,8 @@ def _paired_tests(a: SplitScores, b: SplitScores, draws: int) -> dict[str, Diffe
     arguments = (a.y_true, a.ensemble, b.ensemble, a.patient_ids, draws)
     calls_a, calls_b = (apply_threshold(one.ensemble, HALF) for one in (a, b))
     return {
-        "mcnemar": paired_difference(accuracy, *arguments)._replace(p_value=mcnemar(a.y_true, calls_a, calls_b)),
+        "mcnemar": paired_difference(accuracy, *arguments)._replace(
+            p_value=mcnemar(a.y_true, calls_a, calls_b, a.patient_ids)
+        ),
         "roc_auc_difference": paired_auc_difference(*arguments),
     }

@@ -18,9 +18,18 @@ from numpy.typing import ArrayLike
 from ..config import CLASS_NAMES, PneumoniaError
 
 THRESHOLD_METRICS = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
-SCORE_METRICS = ("roc_auc", "average_precision", "brier", "ece")
+SCORE_METRICS = (
+    "roc_auc",
+    "size_adjusted_auc",
+    "average_precision",
+    "brier",
+    "ece",
+    "calibration_intercept",
+    "calibration_slope",
+)
 HALF = 0.5  # the threshold of every prediction, unless a figure says otherwise
 ECE_BINS = 15  # as in Guo et al. 2017
+SIZES = 5  # groups of radiographs of similar size in size_adjusted_auc
 DRAWS_SEED = 2018  # one seed for every split and model, so that all of them see the same resampled patients
 INTERVAL = (2.5, 97.5)  # percentiles of a 95 % interval
 DECIMALS = 6  # of every published value: far below the intervals, and the CSV is the same to the byte on every machine
@@ -78,17 +87,44 @@ def accuracy(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = N
 
 def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Probability that a PNEUMONIA scores above a NORMAL, ties counting one half (Hanley & McNeil 1982)."""
-    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
-    found = _cumulate(positive_weights)
-    above, tied = _count_from(positive, negative, "left"), _count_from(positive, negative, "right")
-    outranking = found[..., above] if (above == tied).all() else (found[..., above] + found[..., tied]) / 2
-    won = np.einsum("...i,...i->...", negative_weights, outranking, dtype=float)
-    return _plain(_ratio(won, found[..., -1] * negative_weights.sum(axis=-1, dtype=float)))
+    return _plain(_ratio(*_count_pairs(*check_scores(y_true, y_prob), weights)))
+
+
+def size_adjusted_auc(
+    y_true: ArrayLike, y_prob: ArrayLike, pixels: ArrayLike, weights: ArrayLike | None = None
+) -> Values:
+    """ROC AUC among radiographs of similar size: a model that recognises nothing but the size has 0.5.
+
+    Only pairs within the same fifth of the pixel count are compared, each pair weighing the same: the mean of the five
+    ROC AUC, weighted by their pairs of a PNEUMONIA and a NORMAL (a covariate-adjusted AUC: Janes & Pepe, 2009).
+
+    Args: pixels: (n,) pixels of the original file; nan, which leaves a radiograph out, where unknown.
+    """
+    y_true, y_prob = check_scores(y_true, y_prob)
+    groups, counted = group_by_size(pixels, SIZES), []
+    for group in range(SIZES):
+        chosen = groups == group
+        of_group = None if weights is None else np.asarray(weights)[..., chosen]
+        counted.append(_count_pairs(y_true[chosen], y_prob[chosen], of_group))
+    return _plain(_ratio(*(sum(counts) for counts in zip(*counted, strict=True))))
+
+
+def group_by_size(pixels: ArrayLike, count: int) -> np.ndarray:
+    """(n,) int, the group of each radiograph: from 0, the smallest, to count - 1; -1 where the size is nan.
+
+    The groups are as equal in number as ties allow: a size is never split.
+    """
+    pixels = np.asarray(pixels, dtype=float)
+    known = ~np.isnan(pixels)
+    if not known.any():
+        return np.full(len(pixels), -1)
+    edges = np.quantile(pixels[known], np.arange(1, count) / count)
+    return np.where(known, np.searchsorted(edges, pixels), -1)
 
 
 def average_precision(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Mean ppv over the steps in sensitivity, without interpolation (the definition of scikit-learn)."""
-    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(*check_scores(y_true, y_prob), weights)
     found = _cumulate(positive_weights)
     tp = found[..., _count_from(positive, positive, "right")]
     predicted = tp + _cumulate(negative_weights)[..., _count_from(negative, positive, "right")]
@@ -158,6 +194,14 @@ def _draw_weights(patient_ids: tuple, draws: int, seed: int) -> np.ndarray:
     return weights
 
 
+def draw_seeds(seeds: int, draws: int) -> np.ndarray:
+    """Which seeds each bootstrap sample takes, with replacement: int (draws, seeds), independent of the patients.
+
+    The same for every model of so many seeds.
+    """
+    return np.random.default_rng([DRAWS_SEED, seeds]).integers(seeds, size=(draws, seeds))
+
+
 def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
     """The 95 % percentile interval (Efron & Tibshirani 1993), nan ignored; (nan, nan) if all are nan."""
     samples = np.asarray(samples)
@@ -184,9 +228,18 @@ def _as_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
     return np.ones(n) if weights is None else np.asarray(weights, dtype=float)
 
 
-def _rank_classes(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None) -> list[tuple]:
+def _count_pairs(y_true: np.ndarray, y_prob: np.ndarray, weights: ArrayLike | None) -> tuple[Values, Values]:
+    """Weight of the pairs of a PNEUMONIA and a NORMAL in which the PNEUMONIA scores higher, and of all pairs."""
+    (positive, positive_weights), (negative, negative_weights) = _rank_classes(y_true, y_prob, weights)
+    found = _cumulate(positive_weights)
+    above, tied = _count_from(positive, negative, "left"), _count_from(positive, negative, "right")
+    outranking = found[..., above] if (above == tied).all() else (found[..., above] + found[..., tied]) / 2
+    won = np.einsum("...i,...i->...", negative_weights, outranking, dtype=float)
+    return won, found[..., -1] * negative_weights.sum(axis=-1, dtype=float)
+
+
+def _rank_classes(y_true: np.ndarray, y_prob: np.ndarray, weights: ArrayLike | None) -> list[tuple]:
     """Of PNEUMONIA, then of NORMAL: the scores (m,) from the highest down, and their weights (..., m)."""
-    y_true, y_prob = check_scores(y_true, y_prob)
     whole = weights is not None and np.issubdtype(np.asarray(weights).dtype, np.integer)  # exact, and faster to add up
     weights = np.asarray(weights) if whole else _as_weights(weights, len(y_true))
     order = np.argsort(-y_prob, kind="stable")

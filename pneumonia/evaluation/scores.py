@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ..config import PneumoniaError
-from .metrics import check_scores
+from .calibration import calibrate, fit_platt
+from .metrics import check_scores, round_columns
 
 PREDICTION_COLUMNS = ["path", "patient_id", "split", "label", "model", "seed", "y_prob"]
+CALIBRATION_COLUMNS = ["model", "seed", "slope", "intercept"]
+ENSEMBLE = "ensemble"  # beside the seeds: the mean of their probabilities
 STRESS_COPIES = "stress copies"  # of validation, all together
 
 
@@ -23,16 +26,17 @@ class SplitScores:
     patient_ids: np.ndarray  # (n,)
     y_true: np.ndarray  # (n,) in {0, 1}
     y_prob: dict[str, np.ndarray]  # seed, and "ensemble" if there are several -> (n,)
+    pixels: np.ndarray  # (n,) of the original file; nan where unknown
 
     @property
     def ensemble(self) -> np.ndarray:
         """Mean probability over seeds, (n,); of a single seed its own."""
-        return self.y_prob.get("ensemble", next(iter(self.y_prob.values())))
+        return self.y_prob.get(ENSEMBLE, next(iter(self.y_prob.values())))
 
     @property
     def seeds(self) -> list[np.ndarray]:
         """The probabilities (n,) of each seed."""
-        return [y_prob for seed, y_prob in self.y_prob.items() if seed != "ensemble"]
+        return [y_prob for seed, y_prob in self.y_prob.items() if seed != ENSEMBLE]
 
     def to_frame(self) -> pd.DataFrame:
         """path, patient_id, label and y_prob of the ensemble."""
@@ -50,9 +54,10 @@ class Scores(Mapping[str, dict[str, SplitScores]]):
         self._by_model = by_model
 
     @classmethod
-    def parse(cls, predictions: pd.DataFrame) -> Scores:
+    def parse(cls, predictions: pd.DataFrame, pixels: Mapping[str, float] | None = None) -> Scores:
         """Check and parse the frame of predictions.csv.
 
+        Args: pixels: path -> pixels of the original file, where it is known.
         Raises: PneumoniaError when columns are missing, rows repeated or misaligned, a split is unknown, only one class
         is present, or a y_prob is no probability.
         """
@@ -61,6 +66,7 @@ class Scores(Mapping[str, dict[str, SplitScores]]):
         table = predictions.pivot(index=["split", "path"], columns=["model", "seed"], values="y_prob")
         table, splits = table.sort_index(axis=1), predictions.groupby("model", sort=False)["split"].unique()
         by_split = {split: table.loc[split].sort_index() for split in predictions["split"].unique()}
+        labels = labels.assign(pixels=labels.index.get_level_values("path").map(dict(pixels or {})).astype(float))
         facts = {split: labels.loc[split].sort_index() for split in by_split}
         by_model = {}
         for model, names in splits.items():
@@ -117,6 +123,41 @@ class Scores(Mapping[str, dict[str, SplitScores]]):
             )
         return join_scores(seen)
 
+    def fit_calibration(self) -> pd.DataFrame:
+        """Platt scaling of every seed on validation and all its stress copies: the frame of calibration.csv.
+
+        Both classes weigh the same. The copies count as much as validation itself, which alone sets a threshold that
+        fails where radiographs come from another pipeline. A model whose probability is constant has no row.
+
+        Raises: PneumoniaError when a model has no validation rows.
+        """
+        rows = []
+        for model in self:
+            pooled = self.pooled(model)
+            for seed, y_prob in pooled.y_prob.items():
+                if seed != ENSEMBLE and np.ptp(y_prob) > 0:
+                    rows.append((model, seed, *fit_platt(pooled.y_true, y_prob)))
+        return round_columns(pd.DataFrame(rows, columns=CALIBRATION_COLUMNS), ["slope", "intercept"])
+
+    def calibrated(self, calibration: pd.DataFrame | None = None) -> Scores:
+        """The scores after Platt scaling of every seed; the ensemble is the mean of the calibrated seeds.
+
+        Args: calibration: as `fit_calibration` returns it, which is the default; a seed without a row stays as it is.
+        """
+        calibration = self.fit_calibration() if calibration is None else calibration
+
+        def change(model: str, scores: SplitScores) -> SplitScores:
+            y_prob = {
+                seed: calibrate(values, calibration, model, seed)
+                for seed, values in scores.y_prob.items()
+                if seed != ENSEMBLE
+            }
+            return replace(scores, y_prob=_with_ensemble(y_prob))
+
+        return Scores(
+            {model: {name: change(model, part) for name, part in splits.items()} for model, splits in self.items()}
+        )
+
     def ensemble(self, model: str, split: str) -> pd.DataFrame:
         """path, patient_id, label and y_prob of the ensemble on one split, or on all STRESS_COPIES together.
 
@@ -136,11 +177,11 @@ def is_validation(split: str) -> bool:
 
 def join_scores(parts: list[SplitScores]) -> SplitScores:
     """Several splits of one model, one after the other."""
-    paths, patient_ids, y_true = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("paths", "patient_ids", "y_true")
+    paths, patient_ids, y_true, pixels = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("paths", "patient_ids", "y_true", "pixels")
     )
     y_prob = {seed: np.concatenate([part.y_prob[seed] for part in parts]) for seed in parts[0].y_prob}
-    return SplitScores(paths, patient_ids, y_true, y_prob)
+    return SplitScores(paths, patient_ids, y_true, y_prob, pixels)
 
 
 def check_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -172,12 +213,16 @@ def _order(splits: np.ndarray) -> list[str]:
 
 
 def _split_scores(table: pd.DataFrame, facts: pd.DataFrame, where: str) -> SplitScores:
-    """Args: table: (paths, seeds). facts: patient_id and label of the same paths."""
+    """Args: table: (paths, seeds). facts: patient_id, label and pixels of the same paths."""
     if table.isna().any(axis=None):
         raise PneumoniaError(f"predictions.csv ({where}): the seeds have different radiographs; predict them all again")
     y_prob = {str(seed): table[seed].to_numpy() for seed in table.columns}
     for seed, scores in y_prob.items():
         check_scores(facts["label"].to_numpy(), scores, f"predictions.csv ({where}, seed {seed})")
-    if len(y_prob) > 1:
-        y_prob["ensemble"] = table.mean(axis=1).to_numpy()
-    return SplitScores(table.index.to_numpy(), facts["patient_id"].to_numpy(), facts["label"].to_numpy(), y_prob)
+    columns = (facts[name].to_numpy() for name in ("patient_id", "label"))
+    return SplitScores(table.index.to_numpy(), *columns, _with_ensemble(y_prob), facts["pixels"].to_numpy())
+
+
+def _with_ensemble(y_prob: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """seed -> (n,), and of several seeds their mean."""
+    return y_prob | ({ENSEMBLE: np.mean(list(y_prob.values()), axis=0)} if len(y_prob) > 1 else {})

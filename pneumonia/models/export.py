@@ -23,6 +23,7 @@ from ..evaluation.scores import SplitScores
 from ..inference.final_model import OUTPUTS, RECORD, FinalModel
 from ..records import hash_file, load_record, save_atomically, write_json
 from ..results import Results, hash_members
+from .calibration import rescale_last_layer
 from .gradcam import find_pooled_head
 from .weights import load_trained
 
@@ -41,13 +42,24 @@ def export_final(results: Results) -> Path:
     run, config = results.run, results.run.model(results.final_model)
     radiographs = load_radiographs(run, results.catalog, config.image_size, config.window)
     seeds, train = run.seeds_of(config), radiographs["train_fit"].pixels
-    members = [add_outputs(load_trained(run, config, seed), train) for seed in seeds]
+    members = [add_outputs(load_calibrated(results, config, seed), train) for seed in seeds]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
     record |= choose_thresholds(results.scores.pooled(config.name))
     path = run.models_dir / RECORD
     write_json(path, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))  # FinalModel reads it
     write_json(path, record | choose_limits(FinalModel(run.models_dir), radiographs))
     return path
+
+
+def load_calibrated(results: Results, config: ModelConfig, seed: int) -> keras.Model:
+    """A trained network whose last layer is rescaled as calibration.csv says."""
+    model = load_trained(results.run, config, seed)
+    table = results.calibration.set_index(["model", "seed"])
+    if (config.name, str(seed)) not in table.index:
+        path = results.run.results_dir / "calibration.csv"
+        raise PneumoniaError(f"{path}: no row of {config.name}, seed {seed}; run `make report`")
+    rescale_last_layer(model, *table.loc[(config.name, str(seed)), ["slope", "intercept"]])
+    return model
 
 
 def add_outputs(model: keras.Model, train: np.ndarray) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Trained models + radiographs -> predictions.csv: P(PNEUMONIA) for every radiograph and stress copy."""
+"""Trained models + radiographs -> predictions.csv: P(PNEUMONIA), uncalibrated, of every radiograph and stress copy."""
 
 from __future__ import annotations
 

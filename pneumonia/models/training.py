@@ -29,7 +29,6 @@ from ..records import (
 )
 from .architectures import build_model, count_parameters
 from .baselines import baseline_features
-from .calibration import calibrate
 from .pretrained import load_imagenet_weights
 from .weights import describe_device, hash_weights, load_checkpoint, save_checkpoint, save_trained
 
@@ -106,9 +105,6 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         model, history, seconds = fit(run, catalog, config, seed, progress)
     if config.half_precision:
         round_weights(model)
-    calibration = {}
-    if config.calibrate:
-        calibration["calibration"] = calibrate(model, load_radiographs(run, catalog, config.image_size, config.window))
     path = weights_path(run, config, seed)
     save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
@@ -121,7 +117,6 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         "weights_hash": hash_weights(model),
         "parameters": count_parameters(model),
         "epochs": config.epochs,
-        **calibration,
         **seconds,
         "images_per_second": round(seen / seconds["wall_seconds"], 1) if seen else None,
         "device": describe_device(),
@@ -269,7 +264,7 @@ class EpochRecorder(keras.callbacks.Callback):
 def round_weights(model: keras.Model) -> None:
     """Keep 11 significant bits of every weight, as half precision does, so that the file compresses to half its size.
 
-    The last layer, which is small, stays as it is: calibration changes it.
+    The last layer, which is small, stays as it is.
     """
     for layer in model.layers[:-1]:
         mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]

@@ -30,7 +30,8 @@ def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
 def load_model(name: str, seed: int = 0) -> object:
     """A trained model of the committed series (models/): "robust_cnn", "basic_cnn", "transfer_cnn", ...
 
-    Networks take float images (n, size, size, 1) in 0-255 and give the probability of PNEUMONIA (n, 1).
+    Networks take float images (n, size, size, 1) in 0-255 and give the probability of PNEUMONIA (n, 1), before the
+    calibration (results/calibration.csv).
 
     Returns: a keras.Model, or a scikit-learn estimator for the baselines.
     Raises: PneumoniaError for an unknown name or seed, listing the known ones, and for missing weights.

@@ -19,6 +19,7 @@ from ..config import ModelConfig, Run, short_hash
 from ..data.dataset import load_radiographs
 from ..data.radiograph import find_window
 from ..data.sizes import find_original_sizes
+from ..evaluation.calibration import calibrate
 from ..evaluation.metrics import (
     HALF,
     bootstrap_weights,
@@ -29,6 +30,7 @@ from ..evaluation.metrics import (
     threshold_metrics,
 )
 from ..records import load_record, save_atomically
+from ..results import read_table
 from ..transforms.corruptions import SIDE, VERSION
 
 COLUMNS = ["model", "split", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n", "seeds"]
@@ -53,7 +55,7 @@ class Condition(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """The rows of one split (n), and for each condition and model the probabilities (seeds, n)."""
+    """The rows of one split (n), and for each condition and model the calibrated probabilities (seeds, n)."""
 
     rows: pd.DataFrame
     y_prob: dict[tuple[str, int], dict[str, np.ndarray]]
@@ -76,6 +78,7 @@ def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: It
     members = [(config, seed) for config in run.models if sees_pixels(config) for seed in run.seeds_of(config)]
     weights = [(load_record(run, *member) or {}).get("weights_sha256") for member in members]
     folder = run.cache / f"conditions-{short_hash([VERSION, SIDE, weights, digests, rows['path'].tolist()])}"
+    calibration = read_table(run, "calibration")
     models, scored = {}, {}
     for condition in tqdm(list(conditions), f"conditions on {split}", unit="condition"):
         kept = folder / f"{condition.name}-{condition.severity}.npy".replace(" ", "_")
@@ -83,7 +86,11 @@ def score_conditions(run: Run, catalog: pd.DataFrame, split: str, conditions: It
             models = models or {member: load_trained(run, *member) for member in members}
             y_prob = score_members(models, condition, images, rows)
             save_atomically(kept, lambda partial, y_prob=y_prob: _save(partial, y_prob))
-        scored[condition.name, condition.severity] = _by_model(members, np.load(kept))
+        y_prob = [
+            calibrate(one, calibration, config.name, seed)
+            for one, (config, seed) in zip(np.load(kept), members, strict=True)
+        ]
+        scored[condition.name, condition.severity] = _by_model(members, np.stack(y_prob))
     return Scored(rows, scored)
 
 

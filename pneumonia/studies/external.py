@@ -39,7 +39,7 @@ class External:
     source: Path
     cases: pd.DataFrame  # path, label, patient_id of every radiograph that could be read
     unreadable: list[str]  # one line each
-    predictions: pd.DataFrame  # as predictions.csv: validation of the project, and the site as split "test"
+    predictions: pd.DataFrame  # as predictions.csv, uncalibrated; the site is split "test"
     metrics: pd.DataFrame  # as metrics.csv
     drift: pd.DataFrame  # what, where, value, ci_low, ci_high
     recalibration: pd.DataFrame
@@ -49,8 +49,9 @@ class External:
 def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Path, catalog: pd.DataFrame) -> External:
     """Evaluate all seeds of the final model on a folder or CSV of radiographs whose diagnosis is known.
 
-    Args: validation: rows of predictions.csv with split "validation". catalog: of the project's own radiographs, to
-    recognise them among those in `source`, and to measure the shift between the sites if their files are available.
+    Args: validation: rows of predictions.csv of validation and its stress copies, on which every seed is calibrated.
+    catalog: of the project's own radiographs, to recognise them among those in `source`, and to measure the shift
+    between the sites if their files are available.
     Raises: PneumoniaError when `source` holds nothing that can be evaluated, or only one class.
     """
     config = run.model(final)
@@ -60,12 +61,12 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
         frames.append(cases.assign(split="test", model=final, seed=seed, y_prob=y_prob))
     predictions = pd.concat(frames, ignore_index=True)
-    scores = Scores.parse(predictions)
+    scores = Scores.parse(predictions).calibrated()
     shift, missing = compare_sites(run, catalog, cases)
     drift = pd.concat([rows for rows in (compute_drift(scores[final]), shift) if len(rows)], ignore_index=True)
     site = scores.test(final)
     recalibration = measure_recalibration(site.y_true, site.ensemble, site.patient_ids)
-    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws), cases)
+    metrics = widen_intervals(compute_metrics(scores, run.bootstrap_draws, ("validation", "test")), cases)
     proportions = [describe_unknown_proportions(square, len(cases))] if square and config.window else []
     warnings = warn(cases, catalog) + proportions + missing
     return External(source, cases, unreadable, predictions, metrics, drift, recalibration, warnings)
@@ -243,7 +244,8 @@ TABLES = ("predictions", "metrics", "drift", "recalibration")
 READING = (
     "Brier score and ece (expected calibration error): 0 is best. Calibration slope below 1: the probabilities are too "
     "extreme here; intercept below 0: too high. Site against site: 0.5: the films cannot be distinguished; 1: "
-    "they always can. ppv and npv are those at the prevalence of each column."
+    "they always can. ppv and npv are those at the prevalence of each column. The metrics are those of calibrated "
+    "probabilities; predictions.csv has them before the calibration."
 )
 PERFECT = (
     "A ROC AUC of exactly 1 has an interval of zero width: where all patients are ranked correctly, so are all their "

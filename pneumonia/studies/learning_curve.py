@@ -58,7 +58,7 @@ def compute_learning_curve(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     """
     from ..models.prediction import predict_all
 
-    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws)
+    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)).calibrated(), run.bootstrap_draws)
     kept = metrics["metric"].isin(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "roc_auc"))
     metrics = metrics[kept & metrics["seed"].str.fullmatch(r"\d+|mean")]
     means = count_patients(run, catalog).groupby("model")[["fraction", "patients", "radiographs"]].mean()

@@ -61,7 +61,9 @@ def compute_pareto(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
 
     records = pd.DataFrame(load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config))
     cost = records.groupby("model")[["parameters", "cpu_seconds"]].mean()
-    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)), run.bootstrap_draws).query("seed == 'mean'")
+    metrics = compute_metrics(Scores.parse(predict_all(run, catalog)).calibrated(), run.bootstrap_draws).query(
+        "seed == 'mean'"
+    )
     metrics = metrics[metrics["metric"].isin(METRICS)].join(cost, on="model")
     settings = pd.DataFrame(
         {

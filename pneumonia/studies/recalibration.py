@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..config import PneumoniaError
+from ..evaluation.calibration import apply_platt
 from ..evaluation.metrics import DRAWS_SEED, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
 
@@ -41,11 +42,6 @@ def fit_shift(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None
 
     found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B").x
     return float(1 + found[0]), float(found[1])
-
-
-def apply_shift(y_prob: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Probabilities (n,) after logit -> slope * logit + intercept."""
-    return expit(slope * to_logit(y_prob) + intercept)
 
 
 def balanced_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> float:
@@ -122,7 +118,7 @@ def measure_site_shift(home: np.ndarray, away: np.ndarray, home_ids: np.ndarray,
 
 
 def _score(y_true: np.ndarray, y_prob: np.ndarray, slope: float, intercept: float) -> tuple:
-    changed = apply_shift(y_prob, slope, intercept)
+    changed = apply_platt(y_prob, slope, intercept)
     before, after = (balanced_log_loss(y_true, each) for each in (y_prob, changed))
     return after, after - before, threshold_metrics(y_true, changed)["accuracy"], slope, intercept
 

@@ -1,8 +1,6 @@
-"""Which children does each model miss? Sensitivity by kind of pneumonia, specificity by series of normal films."""
+"""Which children does each model miss? Sensitivity by kind of pneumonia, specificity by series and size of film."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import UNDEFINED, Estimate, join_words, percent
-from ..evaluation.metrics import HALF, apply_threshold, bootstrap_weights, percentile_interval, round_columns
+from ..evaluation.metrics import (
+    HALF,
+    apply_threshold,
+    bootstrap_weights,
+    draw_seeds,
+    group_by_size,
+    percentile_interval,
+    round_columns,
+)
 from ..evaluation.scores import Scores, SplitScores
 from ..results import Results
 from ..style import KIND_COLOURS, name_models, new_figure, own_axes
@@ -19,6 +25,7 @@ from .study import Figure, Study, Table
 COLUMNS = ["model", "split", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "patients"]
 SPLITS = ("validation", "test")
 # By metric, what the patient's name shows (catalog.parse_name); archives such as MedMNIST name no patients: "unknown".
+SIZES = ("small", "middle", "large")  # thirds of the NORMAL radiographs of a split by original pixel count
 SUBGROUPS = {
     "sensitivity": {"bacteria": r"^person-\d+-bacteria$", "virus": r"^person-\d+-virus$"},
     "specificity": {"IM": r"^IM-\d+$", "NORMAL2-IM": r"^NORMAL2-IM-\d+$"},
@@ -28,8 +35,8 @@ SUBGROUPS = {
 def compute_subgroups(scores: Scores, draws: int) -> pd.DataFrame:
     """Share predicted right in every subgroup, by every model on validation and test: a frame with COLUMNS.
 
-    Values are means over seeds at threshold 0.5, intervals 95 % over patients, all subgroups seeing the same draws.
-    "virus - bacteria" and "NORMAL2-IM - IM" are the differences, in the same units (shares of 1).
+    Values are means over seeds at threshold 0.5, intervals 95 % over patients and seeds, all subgroups seeing the same
+    draws. "virus - bacteria", "NORMAL2-IM - IM" and "large - small" are differences, in the same units (shares of 1).
     """
     rows = [
         (model, split, *row)
@@ -43,14 +50,21 @@ def compute_subgroups(scores: Scores, draws: int) -> pd.DataFrame:
 
 def split_subgroups(scores: SplitScores, draws: int) -> list[tuple]:
     """(subgroup, metric, value, ci_low, ci_high, n, patients) of one model on one split; empty subgroups have none."""
-    weights, right = bootstrap_weights(scores.patient_ids, draws), share_right(scores)
+    weights, right = bootstrap_weights(scores.patient_ids, draws), find_right(scores)
+    drawn = draw_seeds(len(right), draws)
+    shares = np.stack([(drawn == seed).mean(axis=1) for seed in range(len(right))], axis=1)  # (draws, seeds)
     rows = []
-    for label, metric in ((1, "sensitivity"), (0, "specificity")):
-        members = name_members(scores, label, SUBGROUPS[metric])
-        measured = {name: _mean(right[chosen], weights[:, chosen]) for name, chosen in members.items()}
+    for metric, members in (
+        ("sensitivity", name_members(scores, 1, SUBGROUPS["sensitivity"])),
+        ("specificity", name_members(scores, 0, SUBGROUPS["specificity"])),
+        ("specificity", size_members(scores)),
+    ):
+        measured = {name: _mean(right[:, chosen], shares, weights[:, chosen]) for name, chosen in members.items()}
         for name, (value, samples) in measured.items():
             rows.append((name, metric, value, *percentile_interval(samples), *_sizes(scores, members[name])))
-        for a, b in pairwise(name for name in measured if name != "unknown"):
+        named = [name for name in measured if name != "unknown"]
+        if len(named) > 1:
+            a, b = named[0], named[-1]
             value, samples = measured[b][0] - measured[a][0], measured[b][1] - measured[a][1]
             both = members[a] | members[b]
             rows.append((f"{b} - {a}", metric, value, *percentile_interval(samples), *_sizes(scores, both)))
@@ -65,15 +79,26 @@ def name_members(scores: SplitScores, label: int, patterns: dict[str, str]) -> d
     return {name: chosen for name, chosen in members.items() if chosen.any()}
 
 
-def share_right(scores: SplitScores) -> np.ndarray:
-    """(n,) share of the seeds that predict each radiograph right at 0.5."""
-    return np.mean([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in scores.seeds], axis=0)
+def size_members(scores: SplitScores) -> dict[str, np.ndarray]:
+    """The thirds of the NORMAL radiographs by pixels of the original file, as in `name_members`; none if unknown."""
+    groups = group_by_size(np.where(scores.y_true == 0, scores.pixels, np.nan), len(SIZES))
+    members = {name: groups == number for number, name in enumerate(SIZES)}
+    return {name: chosen for name, chosen in members.items() if chosen.any()}
 
 
-def _mean(right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean and (draws,) resampled means; nan in a draw without any patient of the subgroup."""
+def find_right(scores: SplitScores) -> np.ndarray:
+    """(seeds, n) whether each seed predicts each radiograph right at 0.5."""
+    return np.stack([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in scores.seeds])
+
+
+def _mean(right: np.ndarray, shares: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean over seeds and radiographs, and (draws,) resampled means; nan in a draw without a patient of the subgroup.
+
+    Args: right: (seeds, n). shares: (draws, seeds), of each seed in the draw. weights: (draws, n).
+    """
     with np.errstate(invalid="ignore"):
-        return float(right.mean()), weights @ right / weights.sum(axis=1)
+        samples = ((weights @ right.T) * shares).sum(axis=1) / weights.sum(axis=1)
+    return float(right.mean()), samples
 
 
 def _sizes(scores: SplitScores, chosen: np.ndarray) -> tuple[int, int]:
@@ -95,6 +120,9 @@ TITLES = {
     "virus": ("viral pneumonia", "sensitivity"),
     "IM": ("normal, series IM", "specificity"),
     "NORMAL2-IM": ("normal, series NORMAL2", "specificity"),
+    "small": ("normal, smallest third by pixels of the file", "specificity"),
+    "middle": ("normal, middle third", "specificity"),
+    "large": ("normal, largest third", "specificity"),
 }
 
 
@@ -130,7 +158,10 @@ def draw_subgroups(results: Results) -> Drawing:
     title = f"{results.title(final)} finds {found}, and clears {cleared}"
     if not (found and cleared):
         title = "The file names show neither the kind of pneumonia nor the series of the normal children"
-    note = f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients. The series is in the file names."
+    note = (
+        f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients and seeds. The series is in the file "
+        "names."
+    )
     figure = new_figure(title, note, height=6.0)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (metric, of) in zip(axes, (("sensitivity", "PNEUMONIA"), ("specificity", "NORMAL")), strict=True):

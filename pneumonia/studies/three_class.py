@@ -33,7 +33,7 @@ COLUMNS = ["model", "split", "metric", "value", "ci_low", "ci_high", "n", "seeds
 
 def three_class_run(base: Run, config: ModelConfig = RECIPE) -> Run:
     """Two networks that differ only in their head. Neither is calibrated, since calibration is for two classes."""
-    config = replace(config, calibrate=False, seeds=SEEDS)
+    config = replace(config, seeds=SEEDS)
     models = tuple(replace(config, name=name, title=name.replace("_", " ")) for name in (TWO, THREE))
     return networks_run(base, "three_class", models, SEEDS)
 
