@@ -57,7 +57,6 @@ STUDIES = {
             "ablation",
             "ablation",
             "What does each augmentation of the recipe contribute?",
-            "--encoding-swap",
             looks_at_test=True,
         ),
         Question("learning_curve", "learning-curve", "Would more radiographs help?", looks_at_test=True),
