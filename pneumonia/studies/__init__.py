@@ -59,6 +59,9 @@ STUDIES = {
             "What does each augmentation of the recipe contribute?",
             looks_at_test=True,
         ),
+        Question(
+            "noise_control", "noise-control", "Can the label be read from noise of the size of the original files?"
+        ),
         Question("learning_curve", "learning-curve", "Would more radiographs help?", looks_at_test=True),
         Question("pareto", "pareto", "Would more compute help?", looks_at_test=True),
         Question(

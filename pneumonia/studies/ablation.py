@@ -94,7 +94,7 @@ def draw_ablation(results: Results) -> Drawing:
     )
     note = (
         "The deep CNN in small: 96 px, 12 epochs; ticks: single seeds. Calibrated on validation and its stress copies. "
-        f"The recipe that withstands stress best: {TITLES[best]}. The test split was scored once, for all rows together."
+        f"The recipe that withstands stress best: {TITLES[best]}. The test split was scored once, for all rows."
     )
     figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
