@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from pneumonia.config import KINDS, Run
 from pneumonia.evaluation.scores import Scores
 from pneumonia.pipeline import make_metrics
 from pneumonia.results import Results, write_run_record, write_table
-from pneumonia.series import real_run, simulated_run
+from pneumonia.series import ABLATION, real_run, simulated_run
 from pneumonia.studies import STUDIES, load_results
+from pneumonia.studies.ablation import COLUMNS as ABLATION_COLUMNS
+from pneumonia.studies.ablation import METRICS as ABLATION_METRICS
 from pneumonia.studies.bench import READERS
 from pneumonia.studies.conditions import COLUMNS as CONDITION_COLUMNS
 from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
 from pneumonia.studies.learning_curve import power_law
 from pneumonia.studies.masking import MASKS
+from pneumonia.studies.noise_control import COLUMNS as NOISE_COLUMNS
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
 from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
@@ -129,6 +133,8 @@ def make_measured(run: Run, scores: Scores, final: str) -> dict[str, pd.DataFram
         "pareto": make_pareto(),
         "three_class": make_three_class(),
         "bench": make_bench(),
+        "ablation": make_ablation(),
+        "noise_control": make_noise_control(),
     }
 
 
@@ -209,3 +215,16 @@ def make_bench() -> pd.DataFrame:
         for metric, value in (("throughput", 300 - 50 * number), ("share of peak", 60 - 10 * number)):
             rows += [("training", metric, run, backend, value + run) for run in (0, 1)]
     return summarise(pd.DataFrame(rows, columns=["benchmark", "metric", "run", "variant", "value"]))
+
+
+def make_ablation() -> pd.DataFrame:
+    """Every recipe, two seeds, METRICS on validation, its stress copies and test."""
+    rng, splits = np.random.default_rng(3), ("validation", *(f"validation_{name}" for name in STRESSES), "test")
+    keys = product([config.name for config in ABLATION], (0, 1), splits, ABLATION_METRICS)
+    return pd.DataFrame([(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys], columns=ABLATION_COLUMNS)
+
+
+def make_noise_control() -> pd.DataFrame:
+    """Recipes on either side of the limit."""
+    rows = [(config.name, 0.45 + 0.03 * i, 0.4 + 0.03 * i, 0.5 + 0.03 * i, 100) for i, config in enumerate(ABLATION)]
+    return pd.DataFrame(rows, columns=NOISE_COLUMNS)

@@ -34,7 +34,7 @@ from pneumonia.report.figures.gallery import CHART_BYTES, FIGURES, RADIOGRAPH_BY
 from pneumonia.report.figures.mistakes import compute_border_share, compute_outcomes, compute_worst_mistakes, shorten
 from pneumonia.report.figures.radiographs import compute_mean_images, pick_patients
 from pneumonia.results import Results
-from pneumonia.series import ABLATION, real_run, simulated_run
+from pneumonia.series import real_run, simulated_run
 from pneumonia.studies.ablation import summarise
 from pneumonia.studies.attribution import COLUMNS, average_seeds, describe_swap, find_largest_loss
 from pneumonia.studies.learning_curve import describe_next_point, extrapolate
@@ -73,15 +73,15 @@ def results(clean_tree, tmp_path_factory) -> Results:
     scores = Scores.parse(predictions)
     metrics, record = compute_metrics(scores, run.bootstrap_draws), {"final_model": FINAL}
     cnns = [config.name for config in run.models if config.is_cnn]
-    changes = {"attribution": make_changes(cnns), "ablation": make_changes([config.name for config in ABLATION])}
+    changes = {"attribution": make_changes(cnns)}
     measured, training = make_measured(run, scores, FINAL) | changes, pd.DataFrame(costs)
     return Results(run, record, catalog, make_history(run), training, predictions, metrics, empty, empty, measured)
 
 
 def make_changes(models: list[str]) -> pd.DataFrame:
-    """Made-up values of every metric for every change, as attribution.csv and ablation.csv have them."""
+    """Made-up values of every metric for every change, as attribution.csv has them."""
     rng, metrics = np.random.default_rng(3), ("roc_auc", "accuracy", "sensitivity", "specificity")
-    keys = product(models, (0, 1), ("validation", *COPIES, "control", "border", "centre", "test"), metrics)
+    keys = product(models, (0, 1), ("validation", *COPIES, "border", "centre"), metrics)
     rows = [(*key, round(rng.uniform(0.6, 1), 6), 10) for key in keys]
     rows += [(model, 0, "encoding_swap", "logit_change_normal", -0.25, 10) for model in models]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -521,13 +521,13 @@ def test_swap_is_described_by_its_largest_mean_and_left_out_when_it_was_not_meas
     assert describe_swap(measured[measured["change"] != "encoding_swap"]) == ""
 
 
-def test_ablation_names_the_hardest_copy_but_never_the_control(results):
+def test_ablation_names_the_hardest_copy(results):
     table = results.table("ablation").copy()
     of_row = (table["model"] == "ablation_none") & (table["metric"] == "roc_auc")
-    table.loc[of_row & (table["change"] == "control"), "value"] = 0.01
-    table.loc[of_row & (table["change"] == "noise"), "value"] = 0.02
+    table.loc[of_row & (table["split"] == "test"), "value"] = 0.01
+    table.loc[of_row & (table["split"] == "validation_noise"), "value"] = 0.02
     row = summarise(table).loc["ablation_none"]
-    assert (row["worst"], row[STRESS_COPIES]) == ("noise", pytest.approx(0.02))
+    assert (row["copy"], row["worst"], row["roc_auc"]) == ("noise", pytest.approx(0.02), pytest.approx(0.01))
 
 
 def test_a_figure_that_was_not_measured_says_how_to_measure_it(results):

@@ -47,13 +47,12 @@ def judge(scores: Scores, model: str, seed: str) -> dict[str, float]:
     """Every criterion of one network, and what it reaches on test; empty without stress copies."""
     splits, test = scores[model], scores.test(model)
     copies = [splits[name] for name in scores.stress_copies if name in splits]
-    y_prob = splits["validation"].y_prob[seed]
-    if not copies or np.ptp(y_prob) == 0:
+    if not copies or np.ptp(splits["validation"].y_prob[seed]) == 0:
         return {}
     parts = [splits["validation"], *copies]
     ranked = [roc_auc(part.y_true, part.y_prob[seed]) for part in parts]
     adjusted = [size_adjusted_auc(part.y_true, part.y_prob[seed], part.pixels) for part in parts]
-    logits = to_logit(y_prob)
+    logits = to_logit(splits["validation"].y_prob[seed])
     return {
         "validation": ranked[0],
         "worst": min(ranked),
