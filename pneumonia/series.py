@@ -109,6 +109,29 @@ ABLATION = (
 )
 
 
+def _candidate(name: str, title: str, *augmentations: str) -> ModelConfig:
+    """A finalist of docs/protocol.md: the deep CNN at true proportions, 128 px and 30 epochs."""
+    return ModelConfig(
+        name,
+        title,
+        "build_deep_cnn",
+        image_size=128,
+        augmentations=augmentations,
+        balance_classes=True,
+        epochs=30,
+        learning_rate=2e-3,
+        seeds=(0, 1, 2, 3, 4),
+        **WINDOW,
+    )
+
+
+CANDIDATES = (
+    _candidate("exchange_cnn", "Exchange CNN", "all_tones", "sharpness", *COMMON),
+    _candidate("exchange_shape_cnn", "Exchange CNN, with shape", "shape", "all_tones", "sharpness", *COMMON),
+    _candidate("exchange_tones_cnn", "Exchange CNN, tones alone", "all_tones", *COMMON),
+)
+
+
 def ablation_run(data: Path | None) -> Run:
     """The augmentations added one at a time. Weights stay in build/; results/ablation.csv holds the scores."""
     return Run("ablation", data, home=ROOT / "build" / "ablation", cache=ROOT / "build" / "cache", models=ABLATION)

@@ -184,8 +184,8 @@ def draw_attribution(results: Results) -> Drawing:
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
-        "tones, shape, sharpness: those of a random training radiograph, whatever its class; border, centre: that part "
-        "is black." + describe_swap(measured)
+        "tones, shape, sharpness: those of a random training radiograph, whatever its class; "
+        "border, centre: that part is black." + describe_swap(measured)
     )
     figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
     ax = shade_cells(table, figure.subplots())
