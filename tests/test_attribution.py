@@ -1,4 +1,4 @@
-"""Attribution: the same numbers as predictions give, the control and the masks, and the encoding swap."""
+"""Attribution: the same numbers as predictions give, the masks, and the encoding swap."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
+from pneumonia.data.dataset import load_radiographs
 from pneumonia.evaluation.metrics import roc_auc
 from pneumonia.models.prediction import predict_all
 from pneumonia.models.weights import load_trained
@@ -36,15 +37,7 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
     run, catalog, _ = trained
     table = compute_attribution(run, catalog, swap)
     assert set(table["model"]) == {CNN}
-    assert set(table["change"]) == {
-        "validation",
-        *STRESS_COPIES,
-        "sharpness",
-        "control",
-        "border",
-        "centre",
-        "encoding_swap",
-    }
+    assert set(table["change"]) == {"validation", *STRESS_COPIES, "border", "centre", "encoding_swap"}
     predictions = predict_all(run, catalog).query("model == @CNN and seed == 1 and split == 'validation_tones'")
     value = table.query("change == 'tones' and metric == 'roc_auc' and seed == 1")["value"].item()
     assert value == pytest.approx(roc_auc(predictions["label"], predictions["y_prob"]), abs=1e-6)
@@ -52,11 +45,13 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
     assert (still == 0).all()  # nothing was changed there: both folders hold the same files
 
 
-def test_control_and_masks_change_what_they_say(trained):
+def test_copies_and_masks_change_what_they_say(trained):
     run, catalog, _ = trained
     changes = build_changes(run, catalog, 32)
     labels, images = changes["validation"]
-    assert not np.array_equal(changes["control"][1], changes["aspect"][1])
+    copies = load_radiographs(run, catalog, 32).stress_copies()
+    for name in STRESS_COPIES:
+        np.testing.assert_array_equal(changes[name][1], copies[f"validation_{name}"].pixels)
     edge, side = round(BORDER * 32), round(CENTRE * 32)
     border, centre = changes["border"][1], changes["centre"][1]
     assert (border[:, :edge] == 0).all()

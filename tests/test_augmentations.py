@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import CHEST_LABELS
 
 from pneumonia.config import PneumoniaError
-from pneumonia.transforms.augmentations import AUGMENTATIONS, BATCH_AUGMENTATIONS, augment_batch
-from pneumonia.transforms.operations import exchange_aspect
+from pneumonia.transforms.augmentations import AUGMENTATIONS, BATCH_AUGMENTATIONS, Films, augment_batch
+from pneumonia.transforms.operations import blur, measure_sharpness, recrop
 
 SIZES = (16, 64, 128)
 NAMES = (*BATCH_AUGMENTATIONS, *AUGMENTATIONS)
@@ -18,9 +17,9 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-def augment(images: np.ndarray, names, rng: np.random.Generator) -> np.ndarray:
-    """With the labels of `chests`, over and over: NORMAL, bacteria, virus."""
-    return augment_batch(images, np.resize(CHEST_LABELS, len(images)), names, rng)
+def augment(images: np.ndarray, names, rng: np.random.Generator, window: float = 0.0) -> np.ndarray:
+    """As if the films had been 1.0 to 1.8 times as wide as high."""
+    return augment_batch(Films(images, np.linspace(1.0, 1.8, len(images)), window), names, rng)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,9 +33,8 @@ def test_augmentation_keeps_shape_and_type(name, size):
 @pytest.mark.parametrize("name", NAMES)
 def test_augmentation_changes_pictures_differently_and_leaves_its_input_alone(chests, name):
     before = chests.copy()
-    same = np.repeat(chests[:1], 30, axis=0)
-    augmented = augment(same, [name], np.random.default_rng(0))
-    assert len({image.tobytes() for image in augmented}) > 1
+    augmented = augment(np.repeat(chests, 3, axis=0), [name], np.random.default_rng(0))
+    assert len({image.tobytes() for image in augmented[:3]}) > 1  # of one radiograph
     np.testing.assert_array_equal(chests, before)
 
 
@@ -93,10 +91,51 @@ def test_exchanged_tones_come_from_the_batch(chests):
     assert exchanged[:12].mean() > mixed[:12].mean() and exchanged[12:].mean() < mixed[12:].mean()
 
 
-def test_exchanged_aspects_are_those_of_the_other_class(chests):
-    many, labels = np.repeat(chests, 20, axis=0), np.repeat(CHEST_LABELS, 20)
-    exchanged = augment_batch(many, labels, ["aspect"], np.random.default_rng(0))
-    others = np.stack([exchange_aspect(image, label) for image, label in zip(many, labels, strict=True)])
-    is_other, is_same = (exchanged == others).all(axis=(1, 2)), (exchanged == many).all(axis=(1, 2))
-    assert (is_other ^ is_same).all()
-    assert 0.4 < is_other.mean() < 0.6
+def test_all_tones_are_exchanged_and_every_radiograph_lends_its_own_once(chests):
+    shades = np.stack([image // 6 + 16 * number for number, image in enumerate(chests)]).astype(np.uint8)
+    exchanged = augment(shades, ["all_tones"], np.random.default_rng(0))
+    before, after = shades.mean(axis=(1, 2)), exchanged.mean(axis=(1, 2))
+    assert np.abs(after - before).max() > 20
+    np.testing.assert_allclose(np.sort(after), np.sort(before), atol=3)
+    for image, original in zip(exchanged, shades, strict=True):
+        order = np.argsort(original.ravel(), kind="stable")
+        assert (np.diff(image.ravel()[order].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("window", [0.0, 1.25])
+def test_exchanged_shapes_are_those_of_the_batch(chests, window):
+    """Every second film is square, the others are twice as wide: half of them meet their own shape and stay."""
+    many, aspects = np.repeat(chests, 20, axis=0), np.tile([1.0, 2.0], 120)
+    exchanged = augment_batch(Films(many, aspects, window), ["shape"], np.random.default_rng(0))
+    same = (exchanged == many).all(axis=(1, 2))
+    for aspect in (1.0, 2.0):
+        assert 0.35 < same[aspects == aspect].mean() < 0.65
+    alike = augment_batch(Films(many, np.full(240, 1.4), window), ["shape"], np.random.default_rng(0))
+    np.testing.assert_array_equal(alike, many)
+
+
+def test_exchanged_shapes_lie_anywhere_within_the_film(chests):
+    many, aspects = np.repeat(chests[:1], 40, axis=0), np.tile([1.0, 2.0], 20)
+    exchanged = augment_batch(Films(many, aspects), ["shape"], np.random.default_rng(0))
+    cut = [image.tobytes() for image, aspect in zip(exchanged, aspects, strict=True) if aspect == 2.0]
+    centred = recrop(chests[0], 2.0, 1.0)
+    assert len(set(cut)) > 5 and centred.tobytes() not in cut
+
+
+def test_exchanged_sharpness_is_that_of_the_batch(chests):
+    soft = np.stack([blur(image, 2) for image in chests[:6]])
+    mixed = np.concatenate([soft, chests[6:]])
+    exchanged = augment(mixed, ["sharpness"], np.random.default_rng(0))
+    before, after = (measure_sharpness(images)[:, 2:, 2:].mean(axis=(1, 2)) for images in (mixed, exchanged))
+    assert (np.abs(after - before) > 1).sum() >= 4  # soft became sharp, or sharp soft
+    np.testing.assert_allclose(np.sort(after), np.sort(before), atol=1)
+
+
+def test_augmentations_of_the_batch_follow_each_other(chests):
+    """The second is given what the first has made of the pictures."""
+    films = Films(chests, np.linspace(1.0, 1.8, 12))
+    rng = np.random.default_rng(0)
+    shaped = BATCH_AUGMENTATIONS["shape"](films, rng)
+    expected = BATCH_AUGMENTATIONS["all_tones"](Films(shaped, films.aspects), rng)
+    for names in (["shape", "all_tones"], ["all_tones", "shape"]):
+        np.testing.assert_array_equal(augment_batch(films, names, np.random.default_rng(0)), expected)

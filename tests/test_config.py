@@ -28,6 +28,8 @@ CHANGED = {
     "pretrained": not CONFIG.pretrained,
     "half_precision": not CONFIG.half_precision,
     "average_weights": not CONFIG.average_weights,
+    "window": CONFIG.window + 1,
+    "weigh_by_size": not CONFIG.weigh_by_size,
 }
 
 
@@ -135,9 +137,8 @@ def test_simulated_run_fetches_nothing():
     assert not any(config.pretrained for config in simulated_run(None).models)
 
 
-def test_rows_of_the_ablation_add_augmentations_one_at_a_time_up_to_the_recipe():
+def test_the_first_rows_of_the_ablation_add_augmentations_one_at_a_time():
     first = [set(config.augmentations) for config in ABLATION[:5]]
     assert all(a < b for a, b in pairwise(first))
-    assert first[-1] == set(real_run(None).model("robust_cnn").augmentations)
     assert len({(config.image_size, config.epochs, config.learning_rate, config.builder) for config in ABLATION}) == 1
-    assert all(len(ablation_run(None).seeds_of(config)) >= 3 for config in ABLATION[:6])
+    assert all(len(ablation_run(None).seeds_of(config)) >= 3 for config in ABLATION)

@@ -9,10 +9,12 @@ from conftest import USABLE
 from tiny_runs import tiny_run
 
 from pneumonia.config import PneumoniaError
+from pneumonia.data import sizes as sizes_module
 from pneumonia.data.catalog import build_catalog, select_used
 from pneumonia.data.dataset import Radiographs, load_radiographs
 from pneumonia.data.radiograph import read_radiograph
-from pneumonia.transforms.stress_copies import STRESS_COPIES, find_donors, make_stress_copies
+from pneumonia.data.sizes import find_original_sizes
+from pneumonia.transforms.stress_copies import STRESS_COPIES, make_stress_copies
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +80,27 @@ def test_unknown_split_is_an_error_that_lists_the_known_ones(radiographs):
 def test_stress_copies_are_those_of_validation(radiographs):
     validation, copies = radiographs["validation"], radiographs.stress_copies()
     assert list(copies) == [f"validation_{name}" for name in STRESS_COPIES]
-    donors = find_donors(radiographs.pixels, radiographs.rows)
+    digests, donors = validation.rows["sha256"], radiographs["train_fit"].films
     for name, part in copies.items():
         assert set(part.rows["split"]) == {name}
         assert part.rows["path"].tolist() == validation.rows["path"].tolist()
         short = name.removeprefix("validation_")
-        expected = make_stress_copies(validation.pixels, validation.rows, short, donors)
+        expected = make_stress_copies(validation.films, digests, short, donors)
         np.testing.assert_array_equal(part.pixels, expected)
+
+
+def test_films_are_the_pixels_and_the_shapes_of_the_originals(run, catalog, radiographs, monkeypatch):
+    table = {path: (100 + number, 100) for number, path in enumerate(radiographs.rows["path"])}
+    monkeypatch.setattr(sizes_module, "read_original_sizes", lambda: table)
+    films = radiographs.films
+    assert films.pixels is radiographs.pixels and len(films) == USABLE
+    sizes = find_original_sizes(radiographs.rows)
+    assert len(set(films.aspects)) > 30
+    np.testing.assert_array_equal(films.aspects, sizes[:, 0] / sizes[:, 1])
+    assert (films.window, load_radiographs(run, catalog, 16, 1.25)["test"].films.window) == (0.0, 1.25)
+    some = np.array([7, 3])
+    np.testing.assert_array_equal(films[some].pixels, radiographs.pixels[some])
+    np.testing.assert_array_equal(films[some].aspects, films.aspects[some])
 
 
 def test_repr_counts_classes_and_patients(radiographs):

@@ -511,7 +511,7 @@ def test_attribution_averages_seeds_and_names_a_single_change(results):
     table = average_seeds(results.table("attribution"), "roc_auc")
     rows = results.table("attribution").query("model == 'deep_cnn' and change == 'tones' and metric == 'roc_auc'")
     assert table.loc["deep_cnn", "tones"] == pytest.approx(rows["value"].mean())
-    made = pd.DataFrame({"validation": [0.9, 0.9], "tones": [0.8, 0.7], "control": [0.1, 0.2], "exchange": [0.1, 0.2]})
+    made = pd.DataFrame({"validation": [0.9, 0.9], "tones": [0.8, 0.7], "border": [0.1, 0.2], "test": [0.1, 0.2]})
     assert find_largest_loss(made.set_index(pd.Index(["a", "b"]))) == ("b", "tones")
 
 

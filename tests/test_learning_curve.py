@@ -27,7 +27,7 @@ def test_learning_curve(base, monkeypatch):
     assert [config.epochs for config in study.models] == [2, 1], "every fraction gets the same number of steps"
     table = make_study_twice(run, "learning_curve", study, monkeypatch)
     assert list(table.columns) == learning_curve.COLUMNS
-    assert {"validation", "test", "validation_exchange"} <= set(table["split"])
+    assert {"validation", "test", "validation_shape"} <= set(table["split"])
     assert set(table["seed"]) == {"1", "mean"}
     sizes = table.groupby("fraction")["patients"].first()
     assert sizes[0.5] < sizes[1.0]

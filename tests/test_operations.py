@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from pneumonia.transforms.operations import (
-    ASPECT_GAP,
     add_noise,
     blur,
     coarsen,
     compress,
     cover,
-    exchange_aspect,
-    exchange_sharpness,
     expose,
     mask_border,
+    match_sharpness,
     match_tones,
+    measure_sharpness,
+    recrop,
     shade,
     warp,
 )
@@ -102,17 +103,6 @@ def test_cover_paints_the_named_box():
     assert (covered == 200).sum() == 5 * 20
 
 
-def test_exchanged_aspect_heightens_normal_widens_pneumonia_and_leaves_no_bars():
-    image = np.full((100, 100), 90, np.uint8)
-    image[40:60, 40:60] = 250
-    for label, stretched_axis in ((0, 0), (1, 1)):
-        changed = exchange_aspect(image, label)
-        lengths = [np.ptp(indices) + 1 for indices in np.nonzero(changed > 170)]
-        assert lengths[stretched_axis] == pytest.approx(20 * np.exp(ASPECT_GAP), abs=1)
-        assert lengths[1 - stretched_axis] == pytest.approx(20, abs=1)
-        assert changed[1:-1, 1:-1].min() >= 88
-
-
 def test_border_is_black_and_the_inside_untouched(chests):
     masked = mask_border(chests[0], 0.1)
     inside = slice(6, 58)
@@ -121,11 +111,130 @@ def test_border_is_black_and_the_inside_untouched(chests):
     assert masked.max() == 0
 
 
-def test_exchanged_sharpness_softens_normal_sharpens_pneumonia_and_leaves_the_coarse_alone():
-    image = (np.random.default_rng(0).normal(128, 20, (128, 128))).clip(0, 255).astype(np.uint8)
-    softened, sharpened = exchange_sharpness(image, 0), exchange_sharpness(image, 1)
-    assert softened.std() < image.std() < sharpened.std()
-    assert abs(float(softened.mean()) - float(image.mean())) < 1
+# --- shape --------------------------------------------------------------------------------------------------------
+
+RAMP = np.tile(np.linspace(0, 200, 101).astype(np.uint8), (101, 1))  # brighter from left to right
+
+
+def seen(*shape, **options) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(left, right), (top, bottom) of what `recrop` keeps, as shares of the picture."""
+    across, down = recrop(RAMP, *shape, **options)[50] / 200, recrop(RAMP.T.copy(), *shape, **options)[:, 50] / 200
+    return (across[0], across[-1]), (down[0], down[-1])
+
+
+@pytest.mark.parametrize(
+    ("aspect", "donor", "across", "down"),
+    [
+        (1.0, 2.0, (0, 1), (0.25, 0.75)),  # a wider donor cuts the height, and nothing else
+        (2.0, 1.0, (0.25, 0.75), (0, 1)),  # a narrower one the width
+        (1.2, 1.5, (0, 1), (0.1, 0.9)),
+        (1.4, 1.4, (0, 1), (0, 1)),
+    ],
+)
+def test_recrop_cuts_a_stretched_film_to_the_shape_of_another(aspect, donor, across, down):
+    found = seen(aspect, donor)
+    np.testing.assert_allclose(found, (across, down), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "donor", "share"),
+    [
+        (1.6, 1.0, 0.8),  # 1.25 x 1 of it were seen; of its narrower part 1 x 0.8
+        (1.0, 2.0, 0.625),  # 1 x 0.8 were seen; of its flatter part 0.625 x 0.5
+        (1.6, 1.4, 1.0),  # a film wider than the window loses what was not seen
+        (1.0, 1.2, 1.0),
+    ],
+)
+def test_recrop_keeps_true_proportions_within_a_window(aspect, donor, share):
+    edges = ((1 - share) / 2, (1 + share) / 2)
+    np.testing.assert_allclose(seen(aspect, donor, window=1.25), (edges, edges), atol=0.02)
+
+
+@pytest.mark.parametrize("window", [0.0, 1.0, 1.25])
+def test_recrop_to_the_same_shape_is_the_identity(chests, window):
+    np.testing.assert_array_equal(recrop(chests[0], 1.37, 1.37, window, (0.2, 0.9)), chests[0])
+
+
+def test_recrop_stretches_what_is_left_to_the_frame():
+    """The circle of a square film is an ellipse once cut to half the width, and flat when cut to half the height."""
+    y, x = np.indices((101, 101)) - 50
+    circle = np.where(x**2 + y**2 < 15**2, 255, 0).astype(np.uint8)
+    for donor, ratio in ((0.5, 2.0), (2.0, 0.5)):
+        rows, columns = np.nonzero(recrop(circle, 1.0, donor) > 127)
+        assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(ratio, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("place", "across", "down"),
+    [((0, 0.3), (0, 0.5), (0, 1)), ((1, 0.3), (0.5, 1), (0, 1)), ((0.5, 0.3), (0.25, 0.75), (0, 1))],
+)
+def test_recrop_takes_its_part_from_the_named_place(place, across, down):
+    np.testing.assert_allclose(seen(2.0, 1.0, place=place), (across, down), atol=0.02)
+    np.testing.assert_allclose(seen(1.0, 2.0, place=place[::-1]), (down, across), atol=0.02)
+
+
+# --- sharpness ----------------------------------------------------------------------------------------------------
+
+
+def draw_texture(count: int = 4, size: int = 96) -> np.ndarray:
+    """Noise as fine as the pixels, and coarse as well; its sum fills the gray levels without reaching their ends."""
+    rng = np.random.default_rng(0)
+    fine = rng.normal(0, 12, (count, size, size))
+    coarse = np.stack([cv2.GaussianBlur(image, (0, 0), 4) for image in rng.normal(0, 120, (count, size, size))])
+    return np.clip(128 + fine + coarse, 20, 235).astype(np.uint8)
+
+
+def test_sharpness_is_measured_along_y_and_x():
+    texture = draw_texture()
+    measured = measure_sharpness(texture)
+    assert (measured.shape, measured.dtype) == ((4, 8, 8), np.float32)
+    assert (measured[:, 0, 0] == 0).all()
+    soft = np.stack([cv2.GaussianBlur(image, (0, 0), sigmaX=1.5, sigmaY=0.01) for image in texture])
+    lost = (measured - measure_sharpness(soft)).mean(axis=0)
+    assert lost[0, 4:].min() > 1 and np.abs(lost[4:, 0]).max() < 0.5
+    np.testing.assert_allclose(measure_sharpness(texture.transpose(0, 2, 1)), measured.transpose(0, 2, 1), atol=0.2)
+    darker = (texture // 2).astype(np.uint8)  # half the contrast: no loss of detail
+    assert np.abs(measure_sharpness(darker) - measured).max() < 0.3
+
+
+def test_matched_sharpness_leaves_a_fraction_of_the_difference(chests):
+    images, donors = chests[:6], np.stack([cv2.GaussianBlur(image, (0, 0), 1.0) for image in chests[6:]])
+    for lends, takes in ((donors, images), (images, donors)):
+        wanted = measure_sharpness(lends)
+        difference = wanted - measure_sharpness(takes)
+        left = wanted - measure_sharpness(match_sharpness(takes, difference))
+        assert np.abs(difference).mean() > 0.5
+        assert np.abs(left).mean() < 0.4 * np.abs(difference).mean()
+
+
+def test_a_blur_along_x_is_undone():
+    texture = draw_texture()
+    soft = np.stack([cv2.GaussianBlur(image, (0, 0), sigmaX=0.7, sigmaY=0.01) for image in texture])
+    difference = measure_sharpness(texture) - measure_sharpness(soft)
+    restored = match_sharpness(soft, difference)
+    left = measure_sharpness(texture) - measure_sharpness(restored)
+    assert np.abs(left).mean() < 0.25 * np.abs(difference).mean()
+    error = [np.abs(images.astype(int) - texture).mean() for images in (soft, restored)]
+    assert error[1] < 0.5 * error[0]
+
+
+def test_no_difference_in_sharpness_leaves_the_image_as_it_was(chests):
+    before = chests.copy()
+    same = match_sharpness(chests, np.zeros((len(chests), 8, 8), np.float32))
+    assert (same.shape, same.dtype) == (chests.shape, np.uint8)
+    assert np.abs(same.astype(int) - chests).max() <= 1
+    np.testing.assert_array_equal(chests, before)
+
+
+def test_sharpness_changes_by_a_factor_of_e_squared_at_most(chests):
+    far, limit = (match_sharpness(chests, np.full((12, 8, 8), value, np.float32)) for value in (-9, -2))
+    np.testing.assert_array_equal(far, limit)
+    assert not np.array_equal(limit, match_sharpness(chests, np.full((12, 8, 8), -1.5, np.float32)))
+
+
+def test_sharpness_of_another_image_leaves_the_mean_and_the_coarse_alone():
     waves = (128 + 60 * np.sin(np.linspace(0, 4 * np.pi, 128, endpoint=False))).astype(np.uint8)  # two cycles
-    coarse = np.tile(waves, (128, 1))
-    assert np.abs(exchange_sharpness(coarse, 0).astype(int) - coarse).max() <= 2
+    coarse, fine_only = np.tile(waves, (1, 128, 1)), np.zeros((1, 8, 8), np.float32)
+    fine_only[:, 2:, 2:] = -1
+    changed = match_sharpness(coarse, fine_only)
+    assert np.abs(changed.astype(int) - coarse).max() <= 2

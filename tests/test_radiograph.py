@@ -17,6 +17,7 @@ from pneumonia.data.radiograph import (
     decode,
     decode_file,
     estimate_jpeg_quality,
+    find_window,
     read_bytes,
     read_header,
     read_radiograph,
@@ -240,6 +241,36 @@ def test_simulated_original_and_its_stretched_copy_are_nearly_the_same_input(sha
         taken_for_an_original = decode(np.asarray(copy), "copy", 128, window)
         assert taken_for_an_original.shape is None
         assert np.abs(expected - taken_for_an_original.pixels).mean() > 4
+
+
+@pytest.mark.parametrize("window", [1.0, 1.25, 0.8])
+@pytest.mark.parametrize("shape", [(600, 600), (900, 600), (620, 600), (1400, 600), (600, 900)])
+def test_a_circle_in_a_stretched_copy_is_as_wide_as_the_window_makes_every_circle(shape, window):
+    """Its diameter is half the height of the window, whose width becomes as long as its height."""
+    width, height = shape
+    diameter = min(height, width / window) / 2
+    y, x = np.indices((height, width))
+    inside = (x - (width - 1) / 2) ** 2 + (y - (height - 1) / 2) ** 2 < (diameter / 2) ** 2
+    original = Image.fromarray(np.where(inside, 255, 0).astype(np.uint8))
+    copy = np.asarray(original.resize((224, 224), Image.Resampling.BILINEAR))
+    rows, columns = np.nonzero(decode(copy, "copy", 128, window, shape).pixels > 127)
+    assert np.ptp(rows) + 1 == pytest.approx(64, abs=2)
+    assert np.ptp(columns) + 1 == pytest.approx(64 / window, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "shape", "box"),
+    [
+        ((200, 100), 0, None, (0, 0, 200, 100)),
+        ((200, 100), 1.0, None, (50, 0, 150, 100)),  # too wide: the sides go
+        ((100, 200), 1.0, None, (0, 50, 100, 150)),  # too high: above and below
+        ((224, 224), 1.0, (200, 100), (56, 0, 168, 224)),  # a copy of the first
+        ((224, 224), 1.25, (125, 100), (0, 0, 224, 224)),
+        ((224, 224), 1.25, None, (0, 22.4, 224, 201.6)),  # taken for a square original
+    ],
+)
+def test_window_is_the_largest_in_the_middle(size, window, shape, box):
+    assert find_window(size, window, shape) == pytest.approx(box)
 
 
 @pytest.mark.parametrize(

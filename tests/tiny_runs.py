@@ -54,7 +54,7 @@ def finish(trained: tuple[Run, pd.DataFrame, list[dict]], home: Path) -> tuple[R
 
 def tiny_recipe(run: Run) -> ModelConfig:
     """The network that the studies vary, trained for one epoch."""
-    return replace(run.model(CNN), augmentations=("aspect", "flip"), epochs=1, seeds=())
+    return replace(run.model(CNN), augmentations=("shape", "flip"), epochs=1, seeds=())
 
 
 def make_study_twice(run, name, study, monkeypatch) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..transforms.augmentations import Films
-from ..transforms.stress_copies import STRESS_COPIES, Donors, make_stress_copies
+from ..transforms.stress_copies import STRESS_COPIES, make_stress_copies
 from .catalog import select_used
 from .pixels import load_pixels
 from .sizes import find_original_sizes
@@ -37,9 +37,9 @@ class Radiographs:
 
     @property
     def films(self) -> Films:
-        """The shapes of the original files, for augmentations and stress copies."""
+        """What augmentations and stress copies may know: pixels and the shapes of the original files, no label."""
         sizes = find_original_sizes(self.rows)
-        return Films(sizes[:, 0] / sizes[:, 1], self.window)
+        return Films(self.pixels, sizes[:, 0] / sizes[:, 1], self.window)
 
     @property
     def patients(self) -> np.ndarray:
@@ -67,14 +67,14 @@ class Radiographs:
     def stress_copies(self) -> dict[str, Radiographs]:
         """The altered copies of validation, by the name of their split: "validation_tones" and so on.
 
-        The radiographs of train_fit lend their gray levels, so both splits must be there.
+        The radiographs of train_fit lend gray levels, shape and sharpness, so both splits must be there.
         """
-        validation, train = self["validation"], self["train_fit"]
-        donors = Donors(train.pixels, train.films.aspects)
+        validation, donors = self["validation"], self["train_fit"].films
+        films, digests = validation.films, validation.rows["sha256"]
         return {
             f"validation_{name}": Radiographs(
                 validation.rows.assign(split=f"validation_{name}"),
-                make_stress_copies(validation.pixels, validation.rows["sha256"], validation.films, name, donors),
+                make_stress_copies(films, digests, name, donors),
                 self.window,
             )
             for name in STRESS_COPIES

@@ -47,11 +47,13 @@ class RadiographGenerator(keras.utils.PyDataset):
         augmentations: Iterable[str] = (),
         seed: int = 0,
         filenames: Sequence[str] = (),
-        films: Films | None = None,
+        aspects: np.ndarray | None = None,
+        window: float = 0.0,
         weights: np.ndarray | None = None,
     ):
-        """Args: pixels: uint8 (n, size, size). labels: (n,). filenames: where each came from, if that is known. films:
-        shapes of the originals; None: square. weights: (n,) of the examples in the loss; None: all alike.
+        """Args: pixels: uint8 (n, size, size). labels: (n,). filenames: where each came from, if that is known.
+        aspects: (n,) width / height of the originals; None: square. window: as of `from_directory`.
+        weights: (n,) of the examples in the loss; None: all alike.
 
         Raises: PneumoniaError for an unknown augmentation, or a batch size that is not a positive number.
         """
@@ -61,7 +63,7 @@ class RadiographGenerator(keras.utils.PyDataset):
         self.pixels, self.labels, self.batch_size = pixels, np.asarray(labels, dtype=np.float32), batch_size
         self.shuffle, self.augmentations, self.seed = shuffle, check_augmentations(augmentations), seed
         self.filenames = list(filenames)
-        self.films = films or Films(np.ones(len(self.labels)))
+        self.films = Films(pixels, np.ones(len(self.labels)) if aspects is None else aspects, window)
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float32)
         self.set_epoch(0)
 
@@ -118,7 +120,8 @@ class RadiographGenerator(keras.utils.PyDataset):
             augmentations,
             seed,
             [path.relative_to(folder).as_posix() for path in paths],
-            Films(np.array([width / height for width, height in shapes]), window),
+            np.array([width / height for width, height in shapes]),
+            window,
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -142,8 +145,7 @@ class RadiographGenerator(keras.utils.PyDataset):
         images = self.pixels[index]
         if self.augmentations:
             rng = np.random.default_rng([self.seed, self.epoch, batch])
-            films = Films(self.films.aspects[index], self.films.window)
-            images = augment_batch(images, films, self.augmentations, rng)
+            images = augment_batch(self.films[index], self.augmentations, rng)
         batch = images[..., None].astype(np.float32), self.labels[index, None]
         return batch if self.weights is None else (*batch, self.weights[index])
 
@@ -202,7 +204,8 @@ def build_generators(
     for split in SPLITS:
         part, options = radiographs[split], {}
         if split == "train_fit":
-            options = {"shuffle": True, "augmentations": config.augmentations, "films": part.films}
+            options = {"shuffle": True, "augmentations": config.augmentations}
+            options |= {"aspects": part.films.aspects, "window": part.window}
             if config.weigh_by_size:
                 options["weights"] = weigh_by_size(part.rows)
         generators[split] = RadiographGenerator(

@@ -88,8 +88,9 @@ def fit_three_class(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: 
     from ..models.training import compile_model
 
     part = load_radiographs(run, catalog, config.image_size, config.window)["train_fit"]
-    labels, shuffled = kind_labels(part.rows), {"shuffle": True, "augmentations": config.augmentations}
-    train = RadiographGenerator(part.pixels, labels, config.batch_size, seed=seed, films=part.films, **shuffled)
+    labels, shapes = kind_labels(part.rows), {"aspects": part.films.aspects, "window": part.window}
+    options = {"shuffle": True, "augmentations": config.augmentations} | shapes
+    train = RadiographGenerator(part.pixels, labels, config.batch_size, seed=seed, **options)
     keras.utils.set_random_seed(seed)
     steps = len(train) * config.epochs
     model = compile_model(build_three_class(config), config, steps, loss="sparse_categorical_crossentropy", metrics=[])

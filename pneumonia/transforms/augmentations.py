@@ -7,7 +7,7 @@ here and a line of AUGMENTATIONS; a model uses those that its `augmentations` na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ from .operations import (
 )
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (h, w) uint8 -> (h, w) uint8
-BatchAugmentation = Callable[[np.ndarray, "Films", np.random.Generator], np.ndarray]  # (n, h, w) uint8
+BatchAugmentation = Callable[["Films", np.random.Generator], np.ndarray]  # n films -> (n, h, w) uint8
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,39 +109,47 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 
 @dataclass(frozen=True)
 class Films:
-    """What a batch augmentation may know of its images. The label is not part of it."""
+    """All that augmentations and stress copies may know of radiographs. The label is not part of it."""
 
+    pixels: np.ndarray  # uint8 (n, h, w)
     aspects: np.ndarray  # (n,) width / height of the original files
-    window: float = 0.0  # width / height of the input; 0: the whole picture, stretched to a square
+    window: float = 0.0  # width / height of what the pixels show; 0: the whole picture, stretched to a square
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, chosen: np.ndarray) -> Films:
+        """Those at the chosen positions."""
+        return Films(self.pixels[chosen], self.aspects[chosen], self.window)
 
 
-def exchange_shapes(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+def exchange_shapes(films: Films, rng: np.random.Generator) -> np.ndarray:
     """Re-crop every image to the aspect ratio of another one of the batch, whatever its class."""
-    donors, places = rng.permutation(len(images)), rng.uniform(0, 1, (len(images), 2))
-    every = zip(images, films.aspects, films.aspects[donors], places, strict=True)
+    donors, places = rng.permutation(len(films)), rng.uniform(0, 1, (len(films), 2))
+    every = zip(films.pixels, films.aspects, films.aspects[donors], places, strict=True)
     return np.stack([recrop(image, own, other, films.window, place) for image, own, other, place in every])
 
 
-def exchange_tones(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+def exchange_tones(films: Films, rng: np.random.Generator) -> np.ndarray:
     """Give every second image the gray levels, in part, of another one of the batch, whatever its class.
 
     Exposure then says less about the class, while the order of tones in a picture stays.
     """
-    donors, shares = rng.permutation(len(images)), rng.uniform(0, 1, len(images)) * (rng.random(len(images)) < 0.5)
-    triples = zip(images, images[donors], shares, strict=True)
+    donors, shares = rng.permutation(len(films)), rng.uniform(0, 1, len(films)) * (rng.random(len(films)) < 0.5)
+    triples = zip(films.pixels, films.pixels[donors], shares, strict=True)
     return np.stack([match_tones(image, donor, share) if share else image for image, donor, share in triples])
 
 
-def exchange_all_tones(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+def exchange_all_tones(films: Films, rng: np.random.Generator) -> np.ndarray:
     """Give every image the gray levels of another one of the batch, whatever its class."""
-    donors = rng.permutation(len(images))
-    return np.stack([match_tones(image, donor) for image, donor in zip(images, images[donors], strict=True)])
+    pairs = zip(films.pixels, films.pixels[rng.permutation(len(films))], strict=True)
+    return np.stack([match_tones(image, donor) for image, donor in pairs])
 
 
-def exchange_sharpness(images: np.ndarray, films: Films, rng: np.random.Generator) -> np.ndarray:
+def exchange_sharpness(films: Films, rng: np.random.Generator) -> np.ndarray:
     """Give every image the sharpness along x and y of another one of the batch, whatever its class."""
-    measured = measure_sharpness(images)
-    return match_sharpness(images, measured[rng.permutation(len(images))] - measured)
+    measured = measure_sharpness(films.pixels)
+    return match_sharpness(films.pixels, measured[rng.permutation(len(films))] - measured)
 
 
 # These need the other images of the batch; they come first, in this order.
@@ -162,16 +170,16 @@ def check_augmentations(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def augment_batch(images: np.ndarray, films: Films, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
-    """Apply the named augmentations, those of the whole batch first, to uint8 images (n, h, w).
+def augment_batch(films: Films, names: Iterable[str], rng: np.random.Generator) -> np.ndarray:
+    """Apply the named augmentations, those of the whole batch first.
 
-    Raises: PneumoniaError for an unknown name.
+    Returns: uint8 (n, h, w). Raises: PneumoniaError for an unknown name.
     """
     names = check_augmentations(names)
     for name, exchange in BATCH_AUGMENTATIONS.items():
-        images = exchange(images, films, rng) if name in names else images
-    augmented = np.empty_like(images)
-    for index, image in enumerate(images):
+        films = replace(films, pixels=exchange(films, rng)) if name in names else films
+    augmented = np.empty_like(films.pixels)
+    for index, image in enumerate(films.pixels):
         for name in names:
             image = AUGMENTATIONS[name](image, rng) if name in AUGMENTATIONS else image
         augmented[index] = image

@@ -95,7 +95,7 @@ def recrop(
         aspect, donor: width / height of this film and of the other. window: that of the input (0: stretched to it).
         place: where the smaller picture lies within the larger one, from left and top, as shares of what is cut off.
     """
-    before, after = _view(aspect, window), _view(min(aspect, donor), window)
+    before, after = _view(aspect, window), _view(donor, window)
     scale = min(1, aspect / donor)  # a wider donor cuts the height
     across, down = min(1, scale * after[0] / before[0]), min(1, scale * after[1] / before[1])
     if min(across, down) > 0.999:

@@ -6,7 +6,6 @@ None of them sees the label. The last three give each radiograph what a random o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,67 +24,52 @@ from .operations import (
     warp,
 )
 
-
-class Donors(NamedTuple):
-    """The radiographs of train_fit, which alone may lend what they have."""
-
-    pixels: np.ndarray  # uint8 (m, h, w)
-    aspects: np.ndarray  # (m,) width / height of the original files
+# (image, its file's width / height, random numbers, radiographs of train_fit) -> image; both uint8 (h, w)
+StressCopy = Callable[[np.ndarray, float, np.random.Generator, Films], np.ndarray]
 
 
-class Film(NamedTuple):
-    """The shape of the radiograph that is copied."""
-
-    aspect: float  # width / height of the original file
-    window: float  # width / height of the input; 0: the whole picture, stretched to a square
-
-
-# (image, random numbers, its film, train radiographs) -> image; both uint8 (h, w)
-StressCopy = Callable[[np.ndarray, np.random.Generator, Film, Donors], np.ndarray]
-
-
-def copy_encoding(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_encoding(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """Every image at one sharpness and one encoding: a blur of 0.6 pixels, then JPEG at quality 60."""
     return compress(blur(image, 0.6), 60)
 
 
-def copy_framing(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_framing(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """Another radiographer: within 5 degrees, 10 % zoom, 8 % aspect, 6 % shift, and a 3 % black border."""
     shift = tuple(rng.uniform(-0.06, 0.06, 2))
     moved = warp(image, rng.uniform(-5, 5), rng.uniform(0.9, 1.1), rng.uniform(0.92, 1.08), shift)
     return mask_border(moved, 0.03)
 
 
-def copy_exposure(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_exposure(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """Another machine: gamma 0.65 to 1.5, contrast 0.75 to 1.3, brightness within 10 %."""
     gamma, contrast = np.exp(rng.uniform(-0.43, 0.41)), np.exp(rng.uniform(-0.29, 0.26))
     return expose(image, gamma, contrast, rng.uniform(-0.1, 0.1))
 
 
-def copy_noise(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_noise(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """A poorer detector: 50 to 80 % of the resolution, and noise of 5 gray levels."""
     return add_noise(coarsen(image, rng.uniform(0.5, 0.8)), 5, rng)
 
 
-def copy_low_resolution(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_low_resolution(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """As from a copy of 64 x 64 pixels."""
     return coarsen(image, 64 / image.shape[0]) if image.shape[0] > 64 else image
 
 
-def copy_tones(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_tones(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """The gray levels of a random train radiograph; the order of tones stays."""
-    return match_tones(image, donors.pixels[rng.integers(len(donors.pixels))])
+    return match_tones(image, donors.pixels[rng.integers(len(donors))])
 
 
-def copy_shape(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_shape(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """Re-cropped to the aspect ratio of a random train radiograph."""
-    donor = donors.aspects[rng.integers(len(donors.aspects))]
-    return recrop(image, film.aspect, donor, film.window, tuple(rng.uniform(0, 1, 2)))
+    donor = donors.aspects[rng.integers(len(donors))]
+    return recrop(image, aspect, donor, donors.window, tuple(rng.uniform(0, 1, 2)))
 
 
-def copy_sharpness(image: np.ndarray, rng: np.random.Generator, film: Film, donors: Donors) -> np.ndarray:
+def copy_sharpness(image: np.ndarray, aspect: float, rng: np.random.Generator, donors: Films) -> np.ndarray:
     """The sharpness along x and y of a random train radiograph."""
-    own, donor = measure_sharpness(np.stack([image, donors.pixels[rng.integers(len(donors.pixels))]]))
+    own, donor = measure_sharpness(np.stack([image, donors.pixels[rng.integers(len(donors))]]))
     return match_sharpness(image[None], (donor - own)[None])[0]
 
 
@@ -101,17 +85,16 @@ STRESS_COPIES: dict[str, StressCopy] = {
 }
 
 
-def make_stress_copies(
-    images: np.ndarray, digests: Iterable[str], films: Films, name: str, donors: Donors
-) -> np.ndarray:
-    """STRESS_COPIES[name] of every image (n, h, w); the draw depends on the file's hash alone, not on its place.
+def make_stress_copies(films: Films, digests: Iterable[str], name: str, donors: Films) -> np.ndarray:
+    """STRESS_COPIES[name] of every film, uint8 (n, h, w); the draw depends on the file's hash alone, not on its place.
 
-    Args: digests: SHA-256 of each file. films: their shapes.
+    Args: digests: SHA-256 of each file. donors: the radiographs of train_fit, which alone lend what they have; of the
+    same window.
     """
     change = STRESS_COPIES[name]
     return np.stack(
         [
-            change(image, np.random.default_rng(int(digest[:12], 16)), Film(aspect, films.window), donors)
-            for image, digest, aspect in zip(images, digests, films.aspects, strict=True)
+            change(image, aspect, np.random.default_rng(int(digest[:12], 16)), donors)
+            for image, aspect, digest in zip(films.pixels, films.aspects, digests, strict=True)
         ]
     )

@@ -133,14 +133,13 @@ def draw_augmented_batch(results: Results) -> Figure:
     rows = pd.concat([pick_patients(train[train["kind"] == kind], 1) for kind in train["kind"].sort_values().unique()])
     images = read_pictures(results.run, rows, config.image_size, config.window)
     sizes = np.tile(find_original_sizes(rows), (DRAWS, 1))
-    films = Films(sizes[:, 0] / sizes[:, 1], config.window)
+    # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
+    films = Films(np.tile(images, (DRAWS, 1, 1)), sizes[:, 0] / sizes[:, 1], config.window)
     title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
     note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
-    rng = np.random.default_rng(DRAWS_SEED)
-    # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
-    batch = augment_batch(np.tile(images, (DRAWS, 1, 1)), films, names, rng)
+    batch = augment_batch(films, names, np.random.default_rng(DRAWS_SEED))
     for row, (line, image, kind) in enumerate(zip(axes, images, rows["kind"], strict=True)):
         plot_radiograph(image, "" if row else "original", line[0]).set_ylabel(kind)
         for ax, draw in zip(line[1:], batch[row :: len(images)], strict=True):
