@@ -187,7 +187,7 @@ def make_pareto() -> pd.DataFrame:
         cost = WIDTHS[builder] ** 2 * (pixels / 96) ** 2 * epochs * 10
         value = 1 - 0.3 * (1 + cost) ** -0.3
         network = (f"{builder} {pixels} {epochs}", WIDTHS[builder], pixels, epochs, 9000, cost, 1)
-        for split in ("validation", "validation_exchange", "test"):
+        for split in ("validation", "validation_shape", "test"):
             rows += [(*network, split, metric, value, value - 0.02, value + 0.02) for metric in METRICS]
     return pd.DataFrame(rows, columns=PARETO_COLUMNS)
 

@@ -62,11 +62,11 @@ def count_pixels(rows: pd.DataFrame) -> dict[str, int]:
 
     Such a file may be a stretched copy, whose own size says nothing.
     """
-    known, sizes = read_original_sizes(), find_original_sizes(rows)
+    sizes = find_original_sizes(rows)
     return {
         path: int(width * height)
         for path, (width, height) in zip(rows["path"], sizes, strict=True)
-        if width != height or path in known
+        if width != height or look_up_original_size(Path(path))
     }
 
 

@@ -107,7 +107,7 @@ def describe(results: Results) -> dict[str, str]:
     Both are chosen on the stress copy "exchange" of validation, and reported on test.
     """
     table = results.table("pareto")
-    chosen_on = table[(table["split"] == "validation_exchange") & (table["metric"] == "balanced_accuracy")]
+    chosen_on = table[(table["split"] == "validation_shape") & (table["metric"] == "balanced_accuracy")]
     best = chosen_on.loc[chosen_on["value"].idxmax()]
     cheapest = chosen_on[chosen_on["value"] >= best["value"] - 0.01].sort_values("cpu_seconds").iloc[0]
     test = table[(table["split"] == "test") & (table["metric"] == "accuracy")].set_index("model")
@@ -150,7 +150,7 @@ WIDTH_MARKERS = {0.5: "v", 1.0: "o", 1.5: "^"}
 def draw_pareto(results: Results) -> Drawing:
     grid, final, colours = results.table("pareto"), results.final_model, model_colours(results.run)
     tables = {
-        "validation": add_series(grid, results, "validation_exchange", "balanced_accuracy"),
+        "validation": add_series(grid, results, "validation_shape", "balanced_accuracy"),
         "test": add_series(grid, results, "test", "accuracy"),
     }
     test = tables["test"]
