@@ -104,7 +104,7 @@ def find_front(table: pd.DataFrame) -> pd.Series:
 def describe(results: Results) -> dict[str, str]:
     """enough: the best small network and the cheapest nearly as good; growth: what drives the CPU time of a training.
 
-    Both are chosen on the stress copy "exchange" of validation, and reported on test.
+    Both are chosen on the stress copy "shape" of validation, and reported on test.
     """
     table = results.table("pareto")
     chosen_on = table[(table["split"] == "validation_shape") & (table["metric"] == "balanced_accuracy")]
@@ -118,7 +118,7 @@ def describe(results: Results) -> dict[str, str]:
         for row in (best, cheapest)
     )
     return {
-        "enough": f"Of {len(test)} small networks, one seed each, the best on the stress copy “exchange” of validation "
+        "enough": f"Of {len(test)} small networks, one seed each, the best on the stress copy “shape” of validation "
         f"has {first}. The cheapest within one point of it there has {second}.",
         "growth": describe_growth(results, table),
     }
@@ -169,7 +169,7 @@ def draw_pareto(results: Results) -> Drawing:
     for ax, (split, table) in zip(axes, tables.items(), strict=False):
         plot_pareto(table, grid, colours, ax)
         ax.set_xlabel("CPU minutes of one training")
-        ax.set_title('stress copy "exchange" of validation' if split == "validation" else "official test")
+        ax.set_title('stress copy "shape" of validation' if split == "validation" else "official test")
     axes[0].set_ylabel("balanced accuracy (%)")
     axes[1].set_ylabel("accuracy (%)")
     for width, marker in WIDTH_MARKERS.items():
