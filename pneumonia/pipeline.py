@@ -32,7 +32,6 @@ from .results import (
     write_run_record,
     write_table,
 )
-from .series import FROM_SCRATCH
 from .studies import STUDIES
 
 # Keras is imported by the steps that need it: `report` starts without it.
@@ -86,7 +85,7 @@ def make_metrics(run: Run) -> None:
     calibration = uncalibrated.fit_calibration()
     scores = uncalibrated.calibrated(calibration)
     metrics = compute_metrics(scores, draws)
-    final = choose_final_model(metrics, [config.name for config in run.models if config.builder in FROM_SCRATCH])
+    final = choose_final_model(scores, [config.name for config in run.models if config.window])
     comparisons = compare_models(scores, [config.name for config in run.models], draws)
     write_table(run, "calibration", calibration)
     write_table(run, "metrics", metrics)

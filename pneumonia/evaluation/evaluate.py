@@ -30,18 +30,20 @@ from .metrics import (
     size_adjusted_auc,
     threshold_metrics,
 )
-from .scores import ENSEMBLE, Scores, SplitScores, is_validation
+from .scores import ENSEMBLE, Scores, SplitScores
 from .significance import Difference, holm, mcnemar, paired_auc_difference, paired_difference
 
 METRIC_COLUMNS = ["model", "seed", "split", "metric", "value", "ci_low", "ci_high", "n"]
 COMPARISON_COLUMNS = ["model_a", "model_b", "split", "test", *Difference._fields, "p_holm", "n"]
 METRICS = (*THRESHOLD_METRICS, *(f"{name}@chosen" for name in THRESHOLD_METRICS), "threshold", *SCORE_METRICS)
 CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
+NEARLY_BEST = 0.01  # ROC AUC
 FINAL_MODEL_RULE = (
-    "The final model is the candidate whose worst ROC AUC is the highest: that of the ensemble on the validation split "
-    "and on each of its stress copies, of which the lowest counts. The test split is not consulted. Candidates are "
-    "networks that see true proportions and whose recipe leaves nothing in noise that tells the label "
-    "(docs/protocol.md). Of equal networks the earlier in the series wins."
+    "Of the candidates whose worst ROC AUC over the validation split and its stress copies is within 0.01 of the best, "
+    "the final model is the one that answers most alike: its logits on validation and on each stress copy have the "
+    "highest mean correlation. Both are those of the ensemble. The test split is not consulted. Candidates are networks "
+    "that see true proportions and whose recipe leaves nothing in noise that tells the label (docs/protocol.md). Of equal "
+    "networks the earlier in the series wins."
 )
 
 
@@ -98,21 +100,35 @@ def compare_models(scores: Scores, order: list[str], draws: int) -> pd.DataFrame
     return round_columns(comparisons, ["difference", "ci_low", "ci_high"])
 
 
-def choose_final_model(metrics: pd.DataFrame, candidates: list[str]) -> str:
-    """The candidate that FINAL_MODEL_RULE picks from a metrics frame.
+def choose_final_model(scores: Scores, candidates: list[str]) -> str:
+    """The candidate that FINAL_MODEL_RULE picks.
 
-    PneumoniaError: no candidates, or one that lacks a validation split that another has (no worst case to compare).
+    Raises: PneumoniaError without candidates, or where one was not scored on a stress copy that others have.
     """
     if not candidates:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")
-    of_validation = metrics["split"].map(is_validation).astype(bool)
-    rows = metrics[of_validation & (metrics["metric"] == "roc_auc") & (metrics["seed"].astype(str) == "ensemble")]
-    table = rows.pivot(index="model", columns="split", values="value").reindex(candidates)
-    for model, scores in table.iterrows():
-        if scores.empty or scores.isna().any():
-            missing = ", ".join(scores.index[scores.isna()]) or "validation"
-            raise PneumoniaError(f"metrics.csv: {model} has no ROC AUC on {missing}; predict it or drop the candidate")
-    return str(table.min(axis=1).idxmax())  # idxmax: the first of equals
+    wanted = ["validation", *scores.stress_copies]
+    for model in candidates:
+        if missing := [split for split in wanted if split not in scores.get(model, {})]:
+            raise PneumoniaError(
+                f"predictions.csv: {model} has no {', '.join(missing)}; predict it or drop the candidate"
+            )
+    worst = {
+        model: min(roc_auc(part.y_true, part.ensemble) for part in parts_of(scores, model)) for model in candidates
+    }
+    good = [model for model in candidates if worst[model] >= max(worst.values()) - NEARLY_BEST]
+    return max(good, key=lambda model: measure_agreement([part.ensemble for part in parts_of(scores, model)]))
+
+
+def parts_of(scores: Scores, model: str) -> list[SplitScores]:
+    """One model on validation, then on each of its stress copies."""
+    return [scores[model][split] for split in ("validation", *scores.stress_copies)]
+
+
+def measure_agreement(y_prob: list[np.ndarray]) -> float:
+    """Mean correlation of the logits on validation, the first (n,), with those on each copy of the same radiographs."""
+    first, *copies = map(to_logit, y_prob)
+    return float(np.mean([np.corrcoef(first, copy)[0, 1] for copy in copies])) if copies else 1.0
 
 
 def choose_thresholds(pooled: SplitScores) -> dict[str, float]:

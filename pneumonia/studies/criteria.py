@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from ..evaluation.evaluate import measure_agreement
 from ..evaluation.metrics import DECIMALS, roc_auc, size_adjusted_auc
-from ..evaluation.probability import to_logit
 from ..evaluation.scores import Scores
 from ..results import Results
 from .study import Study, Table
@@ -52,13 +52,12 @@ def judge(scores: Scores, model: str, seed: str) -> dict[str, float]:
     parts = [splits["validation"], *copies]
     ranked = [roc_auc(part.y_true, part.y_prob[seed]) for part in parts]
     adjusted = [size_adjusted_auc(part.y_true, part.y_prob[seed], part.pixels) for part in parts]
-    logits = to_logit(splits["validation"].y_prob[seed])
     return {
         "validation": ranked[0],
         "worst": min(ranked),
         "mean": float(np.mean(ranked)),
         "adjusted_worst": min(adjusted),
-        "agreement": float(np.mean([np.corrcoef(logits, to_logit(part.y_prob[seed]))[0, 1] for part in copies])),
+        "agreement": measure_agreement([part.y_prob[seed] for part in parts]),
         "roc_auc": roc_auc(test.y_true, test.y_prob[seed]),
         "size_adjusted_auc": size_adjusted_auc(test.y_true, test.y_prob[seed], test.pixels),
     }

@@ -56,7 +56,14 @@ def learn_noise(config: ModelConfig, train: Radiographs, validation: Radiographs
 
     def generate(part: Radiographs, seed: int, shuffle: bool) -> RadiographGenerator:
         return RadiographGenerator(
-            part.pixels, part.labels, config.batch_size, shuffle, config.augmentations, seed, films=part.films
+            part.pixels,
+            part.labels,
+            config.batch_size,
+            shuffle,
+            config.augmentations,
+            seed,
+            aspects=part.films.aspects,
+            window=part.window,
         )
 
     keras.utils.set_random_seed(0)
