@@ -30,6 +30,7 @@ from .metrics import (
     size_adjusted_auc,
     threshold_metrics,
 )
+from .probability import to_logit
 from .scores import ENSEMBLE, Scores, SplitScores
 from .significance import Difference, holm, mcnemar, paired_auc_difference, paired_difference
 
@@ -41,9 +42,9 @@ NEARLY_BEST = 0.01  # ROC AUC
 FINAL_MODEL_RULE = (
     "Of the candidates whose worst ROC AUC over the validation split and its stress copies is within 0.01 of the best, "
     "the final model is the one that answers most alike: its logits on validation and on each stress copy have the "
-    "highest mean correlation. Both are those of the ensemble. The test split is not consulted. Candidates are networks "
-    "that see true proportions and whose recipe leaves nothing in noise that tells the label (docs/protocol.md). Of equal "
-    "networks the earlier in the series wins."
+    "highest mean correlation. Both are those of the ensemble. The test split is not consulted. Candidates are "
+    "networks that see true proportions and whose recipe leaves nothing in noise that tells the label "
+    "(docs/protocol.md). Of equal networks the earlier in the series wins."
 )
 
 
