@@ -15,7 +15,7 @@ from .data.catalog import hash_catalog
 from .data.sizes import count_pixels
 from .evaluation.estimate import Estimate
 from .evaluation.scores import CALIBRATION_COLUMNS, Scores
-from .records import installed_versions, load_record, save_atomically
+from .records import installed_versions, load_record, save_atomically, write_json
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = (
@@ -150,7 +150,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
 def write_measured(run: Run, name: str, frame: pd.DataFrame, digest: str) -> None:
     """Write the table of a study, and into run.json the hash of what it depends on.
 
-    Killed between the two, the table is not current: neither now nor beside any weights of later.
+    Killed between the two, the table is not current, for these weights or for any that are trained later.
     """
     if read_run_record(run).get("measured", {}).get(name) not in (None, digest):
         _list_measured(run, name, UNKNOWN)
@@ -178,8 +178,7 @@ def name_final_model(run: Run, final_model: str, rule: str) -> None:
 
 
 def _write_json(run: Run, record: dict) -> None:
-    text = json.dumps(record, indent=1) + "\n"
-    save_atomically(run.results_dir / "run.json", lambda partial: partial.write_text(text))
+    write_json(run.results_dir / "run.json", record)
 
 
 def read_final_model(run: Run) -> str:

@@ -20,7 +20,7 @@ COLUMNS = ["path", "patient_id", "split", "label", "model", "seed", "y_prob"]
 def predict_all(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
     """Score validation, its stress copies and test with every trained member of the series.
 
-    Train radiographs are not scored: nothing is claimed about them, and they are most of all.
+    Train radiographs are not scored: they are the majority, and nothing is claimed about them.
 
     Returns: a frame with COLUMNS; split is validation, validation_<stress copy> or test.
     Raises: PneumoniaError when a member is not trained.

@@ -28,7 +28,7 @@ def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
 
 
 def load_model(name: str, seed: int = 0) -> object:
-    """A trained model of the committed series (models/): "robust_cnn", "basic_cnn", "transfer_cnn", ...
+    """A trained model of the committed series (models/): "robust_cnn", "basic_cnn", ...
 
     Networks take float images (n, size, size, 1) in 0-255 and give the probability of PNEUMONIA (n, 1), before the
     calibration (results/calibration.csv).

@@ -70,7 +70,7 @@ STUDIES = {
             looks_at_test=True,
         ),
         # measured from outside
-        Question("bench", "python -m bench", "How fast are reading and training, beside the usual ways?"),
+        Question("bench", "python -m bench", "How fast are reading and training, compared with the usual tools?"),
         Question("predict_bench", "python -m bench --only predict", "How fast are new radiographs read?"),
     )
 }

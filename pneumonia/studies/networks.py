@@ -10,7 +10,7 @@ import pandas as pd
 from ..config import ROOT, ModelConfig, Run
 from ..series import ABLATION
 
-RECIPE = next(row for row in ABLATION if row.name == "ablation_all_three")  # 96 px and 12 epochs
+RECIPE = next(row for row in ABLATION if row.name == "ablation_shape")  # 96 px and 12 epochs
 
 
 def networks_run(base: Run, name: str, models: tuple[ModelConfig, ...], seeds: tuple[int, ...]) -> Run:

@@ -156,13 +156,13 @@ def describe(results: Results) -> dict[str, str]:
     tail = f" {rest} of {len(rows)} accuracies cannot be compared without the predictions of the others"
     none = f", {alike} by no predictions at all" if alike else ""
     return {
-        "real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This assumes that the films of a child cluster in "
-        "their errors as in ours, and that a mean over seeds stands for one network."
+        "real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This assumes the same test radiographs, that the "
+        "films of a child cluster in their errors as in ours, and that a mean over seeds stands for one network."
     }
 
 
 def tabulate_published(results: Results) -> Table:
-    """Other works on the same test split, then the final model and its ensemble."""
+    """Other works, then the final model and its ensemble."""
     config = results.run.model(results.final_model)
     seeds = len(results.run.seeds_of(config))
     rows = [[cell or UNDEFINED for cell in published] for published in PUBLISHED]
@@ -185,9 +185,9 @@ def draw_published(results: Results) -> Drawing:
         f"{len(rows)} published results, however their errors pair with its own"
     )
     note = (
-        "Same test radiographs. Others publish rates, not predictions: their bars are exact binomial intervals, and "
-        "the verdict bounds McNemar's test over every pairing of errors, if a child's films cluster as in ours. "
-        "Shaded: our 95 % interval."
+        "Official test split; that of MedMNIST has partly other NORMAL radiographs. Others publish rates, not "
+        "predictions: their bars are exact binomial intervals, and the verdict bounds McNemar's test over every "
+        "pairing of errors, if a child's films cluster as in ours. Shaded: our 95 % interval."
     )
     figure = new_figure(title, note, height=5.8)
     ax, colour = figure.subplots(), model_colours(results.run)[final]
