@@ -24,10 +24,7 @@ CHANGED = {
     "batch_size": 32,
     "learning_rate": 1e-5,
     "weight_decay": 0.5,
-    "label_smoothing": 0.1,
     "pretrained": not CONFIG.pretrained,
-    "half_precision": not CONFIG.half_precision,
-    "average_weights": not CONFIG.average_weights,
     "window": CONFIG.window + 1,
     "weigh_by_size": not CONFIG.weigh_by_size,
 }
@@ -73,7 +70,6 @@ def test_series_is_in_the_order_of_the_notebook():
         "deep_cnn",
         "deep_cnn_augmented",
         "robust_cnn",
-        "transfer_cnn",
     ]
 
 
@@ -133,12 +129,11 @@ def test_simulated_run_is_the_same_series_in_miniature():
 
 
 def test_simulated_run_fetches_nothing():
-    assert any(config.pretrained for config in MODEL_SERIES)
     assert not any(config.pretrained for config in simulated_run(None).models)
 
 
 def test_the_first_rows_of_the_ablation_add_augmentations_one_at_a_time():
-    first = [set(config.augmentations) for config in ABLATION[:5]]
+    first = [set(config.augmentations) for config in ABLATION[:4]]
     assert all(a < b for a, b in pairwise(first))
-    assert len({(config.image_size, config.epochs, config.learning_rate, config.builder) for config in ABLATION}) == 1
+    assert len({(config.image_size, config.epochs) for config in ABLATION}) == 1
     assert all(len(ablation_run(None).seeds_of(config)) >= 3 for config in ABLATION)

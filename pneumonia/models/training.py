@@ -103,8 +103,6 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
     fit = fit_cnn if config.is_cnn else fit_baseline
     with explain_memory_error(f"{config.name} seed {seed}"):
         model, history, seconds = fit(run, catalog, config, seed, progress)
-    if config.half_precision:
-        round_weights(model)
     path = weights_path(run, config, seed)
     save_trained(path, model)
     seen = config.epochs * int((select_used(catalog)["split"] == "train_fit").sum())
@@ -193,10 +191,8 @@ def compile_model(
         0.0, decay_steps=max(1, steps - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
     )
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule, weight_decay=config.weight_decay, use_ema=config.average_weights, ema_momentum=0.995
-        ),
-        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing) if loss is None else loss,
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        loss=keras.losses.BinaryCrossentropy() if loss is None else loss,
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(name="roc_auc")]
         if metrics is None
         else metrics,
@@ -259,16 +255,6 @@ class EpochRecorder(keras.callbacks.Callback):
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for index, state in enumerate(states):
             state.assign([1000 * (self.seed + 1) + index, epoch << 20])
-
-
-def round_weights(model: keras.Model) -> None:
-    """Keep 11 significant bits of every weight, as half precision does, so that the file compresses to half its size.
-
-    The last layer, which is small, stays as it is.
-    """
-    for layer in model.layers[:-1]:
-        mantissas_exponents = [np.frexp(array) for array in layer.get_weights()]
-        layer.set_weights([np.ldexp(np.round(m * 2**11), e - 11).astype(np.float32) for m, e in mantissas_exponents])
 
 
 def count_devices() -> int:
