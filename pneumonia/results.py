@@ -51,10 +51,15 @@ class Results:
             )
         return self.measured[name]
 
-    def estimate(self, model: str, split: str, metric: str, seed: str = "mean", calibrated: bool = True) -> Estimate:
-        """One metric of metrics.csv with its interval; a baseline has one seed, which is its own ensemble.
+    def estimate(
+        self, model: str, split: str, metric: str, seed: str = "ensemble", calibrated: bool = True
+    ) -> Estimate:
+        """One metric of metrics.csv with its interval.
 
-        Args: calibrated: False for metrics_uncalibrated.csv, which has validation and test.
+        Args:
+            seed: "ensemble", the mean probability of all seeds; a number; or "mean", of the metric over seeds. A
+                baseline has one seed, which is its own ensemble.
+            calibrated: False for metrics_uncalibrated.csv, which has validation and test.
         Raises: PneumoniaError when the table has no such row.
         """
         name, rows = ("metrics", self._metrics) if calibrated else ("metrics_uncalibrated", self._uncalibrated)

@@ -39,11 +39,11 @@ def table(predictions) -> pd.DataFrame:
 
 
 def test_shares_are_those_counted_by_hand(table):
-    expected = {"bacteria": 3 / 4, "virus": 1 / 2, "IM": 3 / 4, "NORMAL2-IM": 1 / 2, "unknown": 1.0}
+    expected = {"bacteria": 3 / 4, "virus": 1 / 2, "IM": 1 / 2, "NORMAL2-IM": 1 / 2, "unknown": 1.0}
     for name, share in expected.items():
         assert table.loc[name, "value"] == pytest.approx(share, abs=1e-6)
     assert table.loc["virus - bacteria", "value"] == pytest.approx(-1 / 4)
-    assert table.loc["NORMAL2-IM - IM", "value"] == pytest.approx(-1 / 4)
+    assert table.loc["NORMAL2-IM - IM", "value"] == 0
 
 
 def test_sizes_are_radiographs_and_patients(table):
@@ -68,13 +68,13 @@ def test_thirds_of_the_normal_films_by_size(predictions):
     pixels = {"IM-1/0": 100, "IM-1/1": 200, "NORMAL2-IM-1/0": 300, "NORMAL2-IM-1/1": 400, "person-1-virus/0": 5}
     scores = Scores.parse(predictions, pixels)  # of somebody's film the size is unknown
     table = compute_subgroups(scores, draws=200).query("split == 'test'").set_index("subgroup")
-    expected = {"small": (3 / 4, 2), "middle": (0.0, 1), "large": (1.0, 1), "large - small": (1 / 4, 3)}
+    expected = {"small": (1 / 2, 2), "middle": (0.0, 1), "large": (1.0, 1), "large - small": (1 / 2, 3)}
     for name, (share, n) in expected.items():
         assert table.loc[name, ["metric", "value", "n"]].tolist() == ["specificity", share, n]
 
 
 def test_intervals_draw_seeds_too():
-    """Two seeds of which one is always right about the normal children: a draw has none, half, or all of it right."""
+    """Two seeds of which one is always right about the normal children: a draw has all of it right, or none."""
     rows = [
         {"path": f"{label}-{n}", "patient_id": f"IM-{n}" if not label else f"person-{n}-virus", "label": label}
         for label in (0, 1)
@@ -83,7 +83,7 @@ def test_intervals_draw_seeds_too():
     frames = [pd.DataFrame(rows).assign(split="test", model="net", seed=seed) for seed in (0, 1)]
     frames = [frames[0].assign(y_prob=frames[0]["label"]), frames[1].assign(y_prob=1.0)]
     table = compute_subgroups(Scores.parse(pd.concat(frames)), draws=200).set_index("subgroup")
-    assert table.loc["IM", ["value", "ci_low", "ci_high"]].tolist() == [0.5, 0.0, 1.0]
+    assert table.loc["IM", ["value", "ci_low", "ci_high"]].tolist() == [0.0, 0.0, 1.0]
     assert table.loc["virus", ["value", "ci_low", "ci_high"]].tolist() == [1.0, 1.0, 1.0]
 
 

@@ -22,6 +22,7 @@ from .metrics import (
     bootstrap_weights,
     brier,
     choose_threshold,
+    draw_ensembles,
     draw_seeds,
     ece,
     percentile_interval,
@@ -151,7 +152,7 @@ def _summarise_split(scores: SplitScores, thresholds: dict[str, float], draws: i
     summaries["mean"] = Summary(values.mean(axis=0), of_mean)
     if ENSEMBLE in scores.y_prob:
         summaries["sd"] = Summary(values.std(axis=0, ddof=1), np.full_like(of_mean, np.nan))
-        summaries[ENSEMBLE] = _summarise_ensemble(scores, thresholds[ENSEMBLE], weights, drawn)
+        summaries[ENSEMBLE] = _summarise_ensemble(scores, thresholds[ENSEMBLE], weights)
     return summaries
 
 
@@ -161,17 +162,14 @@ def _summarise(scores: SplitScores, y_prob: np.ndarray, threshold: float, weight
     return Summary(_all_metrics(scores, y_prob, threshold, None), _without_threshold(samples))
 
 
-def _summarise_ensemble(scores: SplitScores, threshold: float, weights: np.ndarray, drawn: np.ndarray) -> Summary:
-    """Each draw has the mean probability of its own seeds; draws of the same seeds (of 5: 126 ways) go together.
-
-    Args: drawn: (draws, seeds), the places of the seeds that each draw takes.
-    """
-    seeds, samples = np.stack(scores.seeds), np.empty((len(METRICS), len(weights)))
-    ways, way_of = np.unique(np.sort(drawn, axis=1), axis=0, return_inverse=True)
-    for way, chosen in enumerate(ways):
-        of_way = np.flatnonzero(way_of.ravel() == way)
+def _summarise_ensemble(scores: SplitScores, threshold: float, weights: np.ndarray) -> Summary:
+    """Each draw has the mean probability of its own seeds; draws of the same seeds go together."""
+    samples = np.empty((len(METRICS), len(weights)))
+    ensembles, way_of = draw_ensembles(np.stack(scores.seeds), len(weights))
+    for way, y_prob in enumerate(ensembles):
+        of_way = np.flatnonzero(way_of == way)
         for part in np.array_split(of_way, -(-len(of_way) // CHUNK)):
-            samples[:, part] = _all_metrics(scores, seeds[chosen].mean(axis=0), threshold, weights[part])
+            samples[:, part] = _all_metrics(scores, y_prob, threshold, weights[part])
     return Summary(_all_metrics(scores, scores.ensemble, threshold, None), _without_threshold(samples))
 
 

@@ -202,6 +202,16 @@ def draw_seeds(seeds: int, draws: int) -> np.ndarray:
     return np.random.default_rng([DRAWS_SEED, seeds]).integers(seeds, size=(draws, seeds))
 
 
+def draw_ensembles(y_prob: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean probabilities of the seeds that each bootstrap sample takes (`draw_seeds`), each way of taking once.
+
+    Args: y_prob: (seeds, n). Returns: (ways, n), of 5 seeds 126 ways, and which of them each draw takes, (draws,).
+    """
+    drawn = np.sort(draw_seeds(len(y_prob), draws), axis=1)
+    ways, way_of = np.unique(drawn, axis=0, return_inverse=True)
+    return np.stack([y_prob[way].mean(axis=0) for way in ways]), way_of.ravel()
+
+
 def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
     """The 95 % percentile interval (Efron & Tibshirani 1993), nan ignored; (nan, nan) if all are nan."""
     samples = np.asarray(samples)

@@ -75,8 +75,8 @@ def build_names(results: Results) -> dict[str, object]:
 def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
     """A model by name, title, how it was trained, and its Estimates.
 
-    <split>.<metric> is the mean over seeds with the interval over patients; ensemble.<split>.<metric> that of the mean
-    probability; sd.<split>.<metric> the standard deviation over seeds; hardest.<metric> its lowest value on a stress
+    <split>.<metric> is that of the mean probability of all seeds, with its interval; single.<split>.<metric> the mean
+    over single seeds, sd.<split>.<metric> their standard deviation; hardest.<metric> is the lowest value on a stress
     copy of validation, .on which one.
     """
 
@@ -90,8 +90,8 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
 
     splits = list(results.metrics.loc[results.metrics["model"] == config.name, "split"].unique())
     trained = results.training[results.training["model"] == config.name]
-    means = of_seed("mean")
-    return means | {
+    ensemble = of_seed("ensemble")
+    return ensemble | {
         "name": config.name,
         "title": config.title,
         "seeds": len(trained),
@@ -103,9 +103,9 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
         "cpu_minutes": f"{trained['cpu_seconds'].mean() / 60:.1f}",
         "images_per_second": f"{trained['images_per_second'].mean():,.0f}" if config.is_cnn else UNDEFINED,
         "weights_hash": _hash_weights(results, config),
-        "ensemble": of_seed("ensemble"),
+        "single": of_seed("mean"),
         "sd": of_seed("sd"),
-        "hardest": Names(METRICS, lambda metric: _find_hardest(means, metric)),
+        "hardest": Names(METRICS, lambda metric: _find_hardest(ensemble, metric)),
     }
 
 
@@ -115,10 +115,10 @@ def _spread(results: Results, config: ModelConfig, split: str, metric: str) -> C
     return Change.of(metric, float(results.estimate(config.name, split, metric, "sd")) if several else math.nan)
 
 
-def _find_hardest(means: dict[str, Names], metric: str) -> dict[str, object]:
-    copies = [split for split in means if split.startswith("validation_")]
-    split = min(copies, key=lambda name: float(means[name][metric]))
-    return {"on": split.removeprefix("validation_"), "value": means[split][metric]}
+def _find_hardest(splits: dict[str, Names], metric: str) -> dict[str, object]:
+    copies = [split for split in splits if split.startswith("validation_")]
+    split = min(copies, key=lambda name: float(splits[name][metric]))
+    return {"on": split.removeprefix("validation_"), "value": splits[split][metric]}
 
 
 def _hash_weights(results: Results, config: ModelConfig) -> str:
@@ -128,7 +128,7 @@ def _hash_weights(results: Results, config: ModelConfig) -> str:
 
 
 def find_best(results: Results, metric: str, among_networks: bool = True) -> str:
-    """The model with the highest mean on test, of all models or of the baselines."""
+    """The model that is highest on test, of all models or of the baselines."""
     names = [config.name for config in results.run.models if among_networks or not config.is_cnn]
     return max(names, key=lambda name: float(results.estimate(name, "test", metric)))
 

@@ -12,11 +12,13 @@ from ..studies.study import Table
 from .numbers import count_catalog, describe_model
 
 SPLIT_NAMES = {"train_fit": "train", "validation": "validation", "test": "test"}
+RATES = {"accuracy": "accuracy", "sensitivity": "recall (sensitivity)", "specificity": "specificity"}
+CORE = RATES | {"roc_auc": "ROC AUC"}
 METRICS = {
     "accuracy": "accuracy",
-    "sensitivity": "recall (sensitivity)",
-    "specificity": "specificity",
-    "roc_auc": "ROC AUC",
+    "balanced_accuracy": "balanced accuracy",
+    **CORE,
+    "size_adjusted_auc": "size-adjusted ROC AUC",
 }
 
 
@@ -41,15 +43,25 @@ def tabulate_training(results: Results) -> Table:
 
 
 def tabulate_results(results: Results) -> Table:
-    """The core metrics of every model on test, with intervals; last the ensemble of the final model."""
+    """METRICS of every model on test, with intervals."""
+    rows = [
+        [title(results, config.name), *(results.estimate(config.name, "test", metric).full for metric in METRICS)]
+        for config in results.run.models
+    ]
+    return Table(["model", *METRICS.values()], rows)
 
-    def measure(name: str, seed: str = "mean") -> list[str]:
-        return [results.estimate(name, "test", metric, seed).full for metric in METRICS]
 
-    rows = [[title(results, config.name), *measure(config.name)] for config in results.run.models]
-    final = results.run.model(results.final_model)
-    ensemble = f"{final.title}, ensemble of {len(results.run.seeds_of(final))}"
-    return Table(["model", *METRICS.values()], [*rows, [ensemble, *measure(final.name, "ensemble")]])
+def tabulate_uncalibrated(results: Results) -> Table:
+    """Rates at 0.5 and calibration error of every model on test, before and after calibration."""
+    metrics = RATES | {"ece": "calibration error"}
+    rows = []
+    for config in results.run.models:
+        pairs = [
+            [results.estimate(config.name, "test", metric, calibrated=calibrated) for calibrated in (False, True)]
+            for metric in metrics
+        ]
+        rows.append([title(results, config.name), *(f"{before} → {after}" for before, after in pairs)])
+    return Table(["uncalibrated → calibrated", *metrics.values()], rows)
 
 
 def tabulate_comparisons(results: Results) -> Table:
@@ -73,13 +85,11 @@ def tabulate_gap(results: Results) -> Table:
     """The core metrics of every model, on validation and on test."""
     rows = []
     for config in results.run.models:
-        pairs = [
-            [results.estimate(config.name, split, metric) for split in ("validation", "test")] for metric in METRICS
-        ]
+        pairs = [[results.estimate(config.name, split, metric) for split in ("validation", "test")] for metric in CORE]
         change = pairs[0][1] - pairs[0][0]
         arrows = [f"{validation} → {test}" for validation, test in pairs]
         rows.append([title(results, config.name), *arrows, change.signed])
-    return Table(["validation → test", *METRICS.values(), "accuracy, difference"], rows)
+    return Table(["validation → test", *CORE.values(), "accuracy, difference"], rows)
 
 
 def tabulate_looks(results: Results) -> Table:
@@ -92,6 +102,7 @@ TABLES = {
     "counts": tabulate_counts,
     "training": tabulate_training,
     "results": tabulate_results,
+    "uncalibrated": tabulate_uncalibrated,
     "comparisons": tabulate_comparisons,
     "gap": tabulate_gap,
     "looks": tabulate_looks,

@@ -68,8 +68,7 @@ def draw_threshold_curve(results: Results) -> Drawing:
     splits = [split for split in SPLIT_LINES if len(results.scores.ensemble(final, split))]
     curves = {split: compute_threshold_curve(results.scores.ensemble(final, split)) for split in splits}
     names = ("sensitivity", "specificity", "sensitivity@chosen", "specificity@chosen", "threshold")
-    seed = "ensemble" if len(results.run.seeds_of(results.run.model(final))) > 1 else "mean"
-    *values, chosen = (results.estimate(final, "test", name, seed).value for name in names)
+    *values, chosen = (results.estimate(final, "test", name).value for name in names)
     sensitivity, specificity, sensitivity_then, specificity_then = (percent(value) for value in values)
     title = (
         f"From threshold {HALF:.2f} to the chosen {chosen:.2f}, test sensitivity goes from {sensitivity} to "

@@ -89,7 +89,7 @@ def add_series(table: pd.DataFrame, results: Results, split: str, metric: str) -
         (config.name, cost[config.name], found.value, found.low, found.high)
         for config in results.cnns
         if config.name in cost
-        for found in [results.estimate(config.name, split, metric)]
+        for found in [results.estimate(config.name, split, metric, "mean")]
     ]
     return pd.concat([rows, pd.DataFrame(ours, columns=rows.columns)], ignore_index=True)
 

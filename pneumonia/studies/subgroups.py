@@ -12,7 +12,7 @@ from ..evaluation.metrics import (
     HALF,
     apply_threshold,
     bootstrap_weights,
-    draw_seeds,
+    draw_ensembles,
     group_by_size,
     percentile_interval,
     round_columns,
@@ -35,8 +35,9 @@ SUBGROUPS = {
 def compute_subgroups(scores: Scores, draws: int) -> pd.DataFrame:
     """Share predicted right in every subgroup, by every model on validation and test: a frame with COLUMNS.
 
-    Values are means over seeds at threshold 0.5, intervals 95 % over patients and seeds, all subgroups seeing the same
-    draws. "virus - bacteria", "NORMAL2-IM - IM" and "large - small" are differences, in the same units (shares of 1).
+    Values are those of the mean probability of all seeds at threshold 0.5, intervals 95 % over patients and seeds, all
+    subgroups seeing the same draws. "virus - bacteria", "NORMAL2-IM - IM" and "large - small" are differences, in the
+    same units (shares of 1).
     """
     rows = [
         (model, split, *row)
@@ -50,16 +51,19 @@ def compute_subgroups(scores: Scores, draws: int) -> pd.DataFrame:
 
 def split_subgroups(scores: SplitScores, draws: int) -> list[tuple]:
     """(subgroup, metric, value, ci_low, ci_high, n, patients) of one model on one split; empty subgroups have none."""
-    weights, right = bootstrap_weights(scores.patient_ids, draws), find_right(scores)
-    drawn = draw_seeds(len(right), draws)
-    shares = np.stack([(drawn == seed).mean(axis=1) for seed in range(len(right))], axis=1)  # (draws, seeds)
+    weights, right = bootstrap_weights(scores.patient_ids, draws), find_right(scores, scores.ensemble)
+    ensembles, way_of = draw_ensembles(np.stack(scores.seeds), draws)
+    right_of_way = np.stack([find_right(scores, y_prob) for y_prob in ensembles])
     rows = []
     for metric, members in (
         ("sensitivity", name_members(scores, 1, SUBGROUPS["sensitivity"])),
         ("specificity", name_members(scores, 0, SUBGROUPS["specificity"])),
         ("specificity", size_members(scores)),
     ):
-        measured = {name: _mean(right[:, chosen], shares, weights[:, chosen]) for name, chosen in members.items()}
+        measured = {
+            name: (right[chosen].mean(), _resample(right_of_way[:, chosen], way_of, weights[:, chosen]))
+            for name, chosen in members.items()
+        }
         for name, (value, samples) in measured.items():
             rows.append((name, metric, value, *percentile_interval(samples), *_sizes(scores, members[name])))
         named = [name for name in measured if name != "unknown"]
@@ -86,19 +90,18 @@ def size_members(scores: SplitScores) -> dict[str, np.ndarray]:
     return {name: chosen for name, chosen in members.items() if chosen.any()}
 
 
-def find_right(scores: SplitScores) -> np.ndarray:
-    """(seeds, n) whether each seed predicts each radiograph right at 0.5."""
-    return np.stack([apply_threshold(y_prob, HALF) == (scores.y_true == 1) for y_prob in scores.seeds])
+def find_right(scores: SplitScores, y_prob: np.ndarray) -> np.ndarray:
+    """Whether each radiograph is predicted right at 0.5, bool (n,)."""
+    return apply_threshold(y_prob, HALF) == (scores.y_true == 1)
 
 
-def _mean(right: np.ndarray, shares: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean over seeds and radiographs, and (draws,) resampled means; nan in a draw without a patient of the subgroup.
+def _resample(right: np.ndarray, way_of: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share predicted right in each bootstrap sample, (draws,); nan where it has no patient of the subgroup.
 
-    Args: right: (seeds, n). shares: (draws, seeds), of each seed in the draw. weights: (draws, n).
+    Args: right: (ways, n), see draw_ensembles. way_of: (draws,). weights: (draws, n).
     """
     with np.errstate(invalid="ignore"):
-        samples = ((weights @ right.T) * shares).sum(axis=1) / weights.sum(axis=1)
-    return float(right.mean()), samples
+        return (weights @ right.T)[np.arange(len(weights)), way_of] / weights.sum(axis=1)
 
 
 def _sizes(scores: SplitScores, chosen: np.ndarray) -> tuple[int, int]:
@@ -159,8 +162,8 @@ def draw_subgroups(results: Results) -> Drawing:
     if not (found and cleared):
         title = "The file names show neither the kind of pneumonia nor the series of the normal children"
     note = (
-        f"Mean over seeds at threshold {HALF}; bars: 95 % intervals over patients and seeds. The series is in the file "
-        "names."
+        f"Mean probability of all seeds, threshold {HALF}; bars: 95 % intervals over patients and seeds. "
+        "The series is in the file names."
     )
     figure = new_figure(title, note, height=6.0)
     axes = figure.subplots(1, 2, sharey=True)

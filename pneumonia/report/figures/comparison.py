@@ -41,7 +41,7 @@ UNITS = {
 
 
 def compute_comparison(results: Results, metric: str, split: str = "test") -> pd.DataFrame:
-    """value, ci_low, ci_high (mean over seeds) and `seeds`, the list of single-seed values, in percent; index model."""
+    """Percent, index model: value, ci_low, ci_high, and `seeds`, the list of single-seed values."""
     table = results.metrics[(results.metrics["metric"] == metric) & (results.metrics["split"] == split)]
     rows = {}
     for config in results.run.models:
@@ -55,7 +55,7 @@ def compute_comparison(results: Results, metric: str, split: str = "test") -> pd
 
 
 def plot_metric(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
-    """One line a model, from the top: interval as a bar, mean as a dot with its value, single seeds as ticks."""
+    """One line a model, from the top: interval as a bar, value as a dot, single seeds as ticks."""
     ax = own_axes(ax)
     for height, (model, row) in enumerate(table.iterrows()):
         ax.barh(
@@ -93,7 +93,8 @@ def draw_comparison(results: Results) -> Figure:
         f"{describe_claim(accuracy)}"
     )
     note = (
-        f"In percent, at threshold {HALF}. Dot: mean over seeds; bar: its 95 % interval; ticks: single seeds. "
+        f"In percent, at threshold {HALF}. Dot: mean probability of all seeds; bar: 95 % interval; "
+        "ticks: single seeds. "
         f"Shaded: the final model. Dotted: the claimed {percent(CLAIMED_ACCURACY, 0)}."
     )
     figure = new_figure(title, note, height=6.5)
@@ -157,7 +158,7 @@ def draw_confusion_matrices(results: Results) -> Figure:
 
 
 def compute_split_values(results: Results, metric: str) -> pd.DataFrame:
-    """Percent, mean over seeds: index model, columns validation, stress copies (mean over them) and test."""
+    """Percent: index model, columns validation, stress copies (mean over them) and test."""
     return pd.DataFrame({config.name: _split_values(results, config, metric) for config in results.run.models}).T
 
 
@@ -200,7 +201,10 @@ def draw_generalisation_gap(results: Results) -> Figure:
         f"{results.title(final)} has {percent(before)} accuracy on validation; on its stress copies accuracy is "
         f"{describe_change(before, copies)}, on the official test {describe_change(before, after)}"
     )
-    note = f"Mean over seeds, threshold {HALF}. Stress copies: mean over all. Gap: test minus validation, in points."
+    note = (
+        f"Mean probability of all seeds, threshold {HALF}. Stress copies: mean over all. "
+        "Gap: test minus validation, in points."
+    )
     figure = new_figure(title, note, height=6.2)
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (metric, table) in zip(axes, tables.items(), strict=True):
