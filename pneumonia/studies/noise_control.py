@@ -78,8 +78,8 @@ def learn_noise(config: ModelConfig, train: Radiographs, validation: Radiographs
 
 
 def describe(results: Results) -> dict[str, str]:
-    """<recipe>: ROC AUC from noise with interval, without "ablation_"."""
-    return {
+    """<recipe>: ROC AUC from noise, without "ablation_"; limit."""
+    return {"limit": f"{LIMIT:g}"} | {
         row["model"].removeprefix("ablation_"): str(Estimate.of("roc_auc", row["roc_auc"]))
         for _, row in results.table("noise_control").iterrows()
     }
