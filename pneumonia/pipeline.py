@@ -62,15 +62,33 @@ def make_models(run: Run, catalog: pd.DataFrame, retrain: bool = False, **option
 
 
 def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: str) -> pd.DataFrame:
-    """Score every member once, and count it as a look at the test split if it is one."""
-    from .models.prediction import predict_all
+    """Score the members that have not been scored, and count it as a look at the test split if it is one.
+
+    Predictions are kept where weights, settings, radiographs and code are those that they were made with; and where a
+    member that is scored again differs by no more than one processor does from another.
+    """
+    from .models.prediction import KEYS, hash_prediction, keep_equal, predict_all
     from .models.weights import describe_device
 
-    predictions = predict_all(run, catalog)
-    if (select_used(catalog)["split"] == "test").any():
-        record_test_look(run, records, why)
-    write_table(run, "predictions", predictions)
-    write_run_record(run, catalog, records, describe_device())
+    digests = {f"{record['model']}-{record['seed']}": hash_prediction(record) for record in records}
+    try:
+        before, scored = read_table(run, "predictions"), read_run_record(run).get("scored", {})
+    except PneumoniaError:  # none yet, or unreadable
+        before, scored = pd.DataFrame(columns=[*KEYS, "y_prob"]), {}
+    parts = dict(list(before.groupby(["model", "seed"])))
+    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    stale = [
+        (config, seed)
+        for config, seed in members
+        if (config.name, seed) not in parts or scored.get(name := f"{config.name}-{seed}") != digests[name]
+    ]
+    if stale:
+        parts |= dict(list(keep_equal(predict_all(run, catalog, stale), before).groupby(["model", "seed"])))
+        if (select_used(catalog)["split"] == "test").any():
+            record_test_look(run, records, why)
+        predictions = pd.concat([parts[config.name, seed] for config, seed in members], ignore_index=True)
+        write_table(run, "predictions", predictions)
+    write_run_record(run, catalog, records, digests, describe_device() if stale else None)
     return read_table(run, "predictions")
 
 

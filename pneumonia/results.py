@@ -105,8 +105,13 @@ def index_metrics(metrics: pd.DataFrame) -> dict[tuple, tuple]:
 
 
 def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
-    """Write results/<name>.csv, atomically and with the same bytes for the same numbers."""
+    """Write results/<name>.csv, atomically and with the same bytes for the same numbers.
+
+    Predictions take a tenth of the room as one row a radiograph with a column for each member, "<model>-<seed>".
+    """
     path = run.results_dir / f"{name}.csv"
+    if name == "predictions":
+        frame = widen(frame)
     save_atomically(path, lambda partial: frame.to_csv(partial, index=False, lineterminator="\n"))
 
 
@@ -117,7 +122,8 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     """
     path = run.results_dir / f"{name}.csv"
     try:
-        frame = pd.read_csv(path, dtype=TEXT_COLUMNS if name != "predictions" else None)
+        frame = pd.read_csv(path, dtype=TEXT_COLUMNS)
+        frame = lengthen(frame) if name == "predictions" else frame
     except (OSError, ValueError) as error:
         raise PneumoniaError(
             f"{path}: missing or unreadable ({type(error).__name__}); run `make run` to make it"
@@ -126,11 +132,34 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(text, ""))
 
 
-def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], device: str) -> None:
+def widen(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row a radiograph and split, one column a member, empty where it was not scored; in order of appearance."""
+    facts = ["path", "patient_id", "split", "label"]
+    members = predictions["model"] + "-" + predictions["seed"].astype(str)
+    table = predictions.assign(member=members).pivot(index=["split", "path"], columns="member", values="y_prob")
+    rows = predictions[facts].drop_duplicates(["split", "path"])
+    table = table.loc[pd.MultiIndex.from_frame(rows[["split", "path"]]), members.unique()]
+    return rows.reset_index(drop=True).join(table.reset_index(drop=True))
+
+
+def lengthen(table: pd.DataFrame) -> pd.DataFrame:
+    """The inverse of `widen`: path, patient_id, split, label, model, seed, y_prob."""
+    facts = ["path", "patient_id", "split", "label"]
+    long = table.melt(id_vars=facts, var_name="member", value_name="y_prob").dropna(subset="y_prob")
+    names = long["member"].str.rsplit("-", n=1)
+    long = long.assign(model=names.str[0], seed=names.str[1].astype(int))
+    return long[[*facts, "model", "seed", "y_prob"]].reset_index(drop=True)
+
+
+def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], scored: dict, device: str | None) -> None:
     """Write run.json: what was scored, with what settings, on what. The final model is named by `name_final_model`.
 
-    Args: records: the training records of all members that were scored.
+    Args:
+        records: the training records of all members that were scored.
+        scored: "<model>-<seed>" -> the hash of what its predictions depend on.
+        device: what scored them; None if none was scored now: device and versions then stay those of run.json.
     """
+    before = read_run_record(run) if (run.results_dir / "run.json").exists() else {}
     wall, cpu = (sum(record[f"{kind}_seconds"] for record in records) for kind in ("wall", "cpu"))
     record = {
         "run": run.name,
@@ -144,10 +173,11 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], devic
         "training_wall_seconds": round(wall, 1),
         "training_cpu_seconds": round(cpu, 1),
         "training_device": ", ".join(sorted({record["device"] for record in records})),
-        "scoring_device": device,
-        "versions": installed_versions(),
+        "scoring_device": before["scoring_device"] if device is None else device,
+        "versions": before["versions"] if device is None else installed_versions(),
+        "scored": scored,
         # What was measured earlier stays measured; whether it is current is seen when it is read.
-        "measured": read_run_record(run).get("measured", {}) if (run.results_dir / "run.json").exists() else {},
+        "measured": before.get("measured", {}),
     }
     _write_json(run, record)
 

@@ -63,7 +63,7 @@ def make_results(
     ]
     write_table(run, "test_looks", pd.DataFrame(looks, columns=["when", "models", "weights_hash", "why"]))
     records = [dict(zip(TRAINING_COLUMNS, row, strict=True)) | {"weights_hash": ""} for row in trainings]
-    write_run_record(run, catalog, records, "a machine")
+    write_run_record(run, catalog, records, {}, "a machine")
     make_metrics(run)
     return load_results(run)
 
@@ -102,9 +102,11 @@ def make_predictions(
 
 
 def with_row(results: Results, model: str, split: str, metric: str, **changes) -> Results:
-    """The results with one mean in metrics.csv changed."""
+    """The results with one row of metrics.csv changed: that of the ensemble, of a single seed that of the mean."""
     metrics = results.metrics.copy()
-    found = metrics.query("model == @model and split == @split and metric == @metric and seed == 'mean'").index
+    rows = metrics.query("model == @model and split == @split and metric == @metric")
+    headline = "ensemble" if (rows["seed"] == "ensemble").any() else "mean"
+    found = rows.index[rows["seed"] == headline]
     assert len(found) == 1
     metrics.loc[found, list(changes)] = list(changes.values())
     return replace(results, metrics=metrics)

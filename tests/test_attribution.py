@@ -13,6 +13,7 @@ from pneumonia.data.dataset import load_radiographs
 from pneumonia.evaluation.metrics import roc_auc
 from pneumonia.models.prediction import predict_all
 from pneumonia.models.weights import load_trained
+from pneumonia.series import WINDOW
 from pneumonia.studies.ablation import score_test
 from pneumonia.studies.attribution import (
     BORDER,
@@ -47,9 +48,9 @@ def test_attribution_agrees_with_the_predictions(trained, swap):
 
 def test_copies_and_masks_change_what_they_say(trained):
     run, catalog, _ = trained
-    changes = build_changes(run, catalog, 32)
+    changes = build_changes(run, catalog, 32, WINDOW)
     labels, images = changes["validation"]
-    copies = load_radiographs(run, catalog, 32).stress_copies()
+    copies = load_radiographs(run, catalog, 32, WINDOW).stress_copies()
     for name in STRESS_COPIES:
         np.testing.assert_array_equal(changes[name][1], copies[f"validation_{name}"].pixels)
     edge, side = round(BORDER * 32), round(CENTRE * 32)
@@ -63,7 +64,7 @@ def test_copies_and_masks_change_what_they_say(trained):
 
 def test_swap_sees_another_encoding(trained, swap):
     run, catalog, _ = trained
-    first, second = load_encoding_swap(swap, 32)
+    first, second = load_encoding_swap(swap, 32, WINDOW)
     model = load_trained(run, run.model(CNN), 0)
     measured = {row["metric"]: row["value"] for row in measure_swap(model, (first, 255 - second))}
     assert abs(measured["logit_change_normal"]) > 0

@@ -46,7 +46,7 @@ def test_radiographs_as_they_are_score_as_in_predictions(finished, monkeypatch):
 
 def test_a_model_with_a_window_sees_true_proportions_after_the_change(finished, monkeypatch):
     config = finished[0].model(CNN)
-    members = {(config, 0): None, (replace(config, window=1.25), 0): None}
+    members = {(replace(config, window=window), 0): None for window in (0.0, 1.25)}
     shapes, original = [(900, 600), (600, 600)], Image.fromarray(simulate_radiograph("virus", RNG, 512))
     rows = pd.DataFrame(shapes, columns=["width", "height"]).assign(sha256=["a", "b"], path=["x.png", "y.png"])
     squares = np.stack([np.asarray(original.resize(shape).resize((SIDE, SIDE))) for shape in shapes])
@@ -125,7 +125,7 @@ def test_a_measurement_of_other_weights_does_not_count(finished, tmp_path):
     record = read_run_record(run)
     try:
         members = [{"weights_hash": "other", "wall_seconds": 1.0, "cpu_seconds": 1.0, "device": "cpu"}]
-        write_run_record(run, catalog, members, "a machine")
+        write_run_record(run, catalog, members, {}, "a machine")
         changed = read_run_record(run)
         assert changed["measured"] == record["measured"], "a new scoring keeps what was measured"
         assert not is_current(run, changed, "masking", changed["weights_hash"])

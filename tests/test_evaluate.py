@@ -246,9 +246,9 @@ def test_the_test_split_never_changes_the_final_model(predictions):
         assert choose_final_model(Scores.parse(altered), candidates) == "best"
 
 
-def test_equal_candidates_leave_it_to_the_order(metrics):
-    copy = metrics[metrics["model"] == "best"].assign(model="equal")
-    both = pd.concat([metrics, copy])
+def test_equal_candidates_leave_it_to_the_order(predictions):
+    equal = predictions[predictions["model"] == "best"].assign(model="equal")
+    both = Scores.parse(pd.concat([predictions, equal]))
     assert choose_final_model(both, ["equal", "best"]) == "equal"
     assert choose_final_model(both, ["best", "equal"]) == "best"
 
@@ -257,13 +257,13 @@ def test_equal_candidates_leave_it_to_the_order(metrics):
     ("candidates", "message"),
     [
         ([], "no candidates"),
-        (["best", "unknown"], "unknown has no ROC AUC"),
-        (["majority", "best"], "validation_encoding"),
+        (["best", "unknown"], "no rows of model unknown to evaluate; predict it"),
+        (["majority", "best"], "majority has no validation_encoding, validation_framing; predict it"),
     ],
 )
-def test_candidates_that_cannot_be_judged_alike(metrics, candidates, message):
+def test_candidates_that_cannot_be_judged_alike(predictions, candidates, message):
     with pytest.raises(PneumoniaError, match=message):
-        choose_final_model(metrics, candidates)
+        choose_final_model(Scores.parse(predictions), candidates)
 
 
 def drop_one_seed_of_one_radiograph(frame):

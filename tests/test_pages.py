@@ -80,20 +80,26 @@ def test_a_value_is_made_when_it_is_asked_for():
 
 
 def test_every_row_of_metrics_has_its_name(results, names):
+    different = 0
     for row in results.metrics[results.metrics["metric"].isin(METRICS)].itertuples():
-        seed = {"mean": names[row.model], "ensemble": names[row.model]["ensemble"], "sd": names[row.model]["sd"]}
+        model = names[row.model]
+        seed = {"mean": model["single"], "ensemble": model, "sd": model["sd"]}
         if row.seed in seed:
             found = seed[row.seed][row.split][row.metric]
             expected = Estimate.of(row.metric, row.value, row.ci_low, row.ci_high)
             assert float(found) == pytest.approx(row.value, nan_ok=True)
             assert row.seed == "sd" or found.full == expected.full
+        different += row.seed == "mean" and str(model[row.split][row.metric]) != str(
+            model["single"][row.split][row.metric]
+        )
+    assert different > 100, "were they alike, either could stand in place of the other"
     assert set(results.metrics["metric"].str.removesuffix("@chosen")) == set(METRICS)
 
 
 def test_final_is_the_final_model_and_a_baseline_is_its_own_ensemble(results, names):
     assert names["final"] is names[results.final_model]
     majority = names["majority"]
-    assert majority["ensemble"]["test"]["accuracy"] == majority["test"]["accuracy"]
+    assert majority["single"]["test"]["accuracy"] == majority["test"]["accuracy"]
     assert str(majority["sd"]["test"]["accuracy"]) == "–"
 
 
@@ -147,7 +153,7 @@ def test_catalog_of_original_files_without_val(results):
 
 def test_training_and_looks_are_added_up(names, results):
     training = {name: names["training"][name] for name in ("cpu_minutes", "wall_minutes", "networks")}
-    assert training == {"cpu_minutes": "422", "wall_minutes": "230", "networks": 20}  # 23 of 1100 and 600 s
+    assert training == {"cpu_minutes": "367", "wall_minutes": "200", "networks": 17}  # 20 of 1100 and 600 s
     assert (names["basic_cnn"]["parameters"], names["basic_cnn"]["seeds"]) == ("257,153", 3)
     assert names["looks"] == {"n": 2, "times": "2 times", "before": 1, "since": 1}
     once = build_names(replace(results, test_looks=results.test_looks.tail(1)))
@@ -262,8 +268,22 @@ def test_tables_are_rectangular_and_name_every_model(results, filler):
         table = TABLES[name](results)
         assert {len(row) for row in table.rows} == {len(table.head)}, name
         assert all(isinstance(cell, str) for row in table.rows for cell in row), name
-    for name in ("results", "training", "gap"):
+    for name in ("results", "uncalibrated", "training", "gap"):
         assert all(c.title in render_markdown(TABLES[name](results)) for c in results.run.models)
+
+
+def test_the_tables_show_the_ensemble(results):
+    """Before and after calibration, and on validation and test."""
+    final, titles = results.final_model, [config.name for config in results.run.models]
+    row = titles.index(final)
+    for name, seed in (("ensemble", "ensemble"), ("single seeds", "mean")):
+        shown = results.estimate(final, "test", "accuracy", seed).full
+        assert (TABLES["results"](results).rows[row][1] == shown) == (name == "ensemble"), name
+    before, after = (results.estimate(final, "test", "ece", calibrated=calibrated) for calibrated in (False, True))
+    assert str(before) != str(after)
+    assert TABLES["uncalibrated"](results).rows[row][-1] == f"{before} → {after}"
+    on = {split: results.estimate(final, split, "accuracy") for split in ("validation", "test")}
+    assert TABLES["gap"](results).rows[row][1] == f"{on['validation']} → {on['test']}"
 
 
 def test_columns_of_numbers_are_set_right_in_markdown():

@@ -74,7 +74,7 @@ def test_majority_class_has_one_answer_for_all(trained, predictions):
 def test_a_probability_does_not_depend_on_the_rest_of_the_batch(trained):
     run, catalog, _ = trained
     model = load_trained(run, run.model(CNN), 0)
-    pixels = load_radiographs(run, catalog, run.model(CNN).image_size).pixels
+    pixels = load_radiographs(run, catalog, run.model(CNN).image_size, run.model(CNN).window).pixels
     y_prob = predict_pixels(model, pixels)
     assert (y_prob.shape, y_prob.dtype) == ((len(pixels),), np.float64)
     shuffled = np.random.default_rng(0).permutation(len(pixels))
@@ -84,7 +84,7 @@ def test_a_probability_does_not_depend_on_the_rest_of_the_batch(trained):
 
 def test_a_probability_belongs_to_its_path(trained, predictions):
     run, catalog, _ = trained
-    test = load_radiographs(run, catalog, run.model(CNN).image_size)["test"]
+    test = load_radiographs(run, catalog, run.model(CNN).image_size, run.model(CNN).window)["test"]
     alone = predict_pixels(load_trained(run, run.model(CNN), 1), test.pixels[[3]])
     recorded = predictions.query("model == @CNN and seed == 1").set_index("path").loc[test.rows["path"][3], "y_prob"]
     assert recorded == pytest.approx(alone.item(), abs=1e-5)
@@ -107,7 +107,8 @@ def test_every_model_scores_what_it_sees(trained, monkeypatch):
     """Models of one size may differ in the window."""
     run, catalog, _ = trained
     config, seen = run.model(CNN), []
-    models = (config, replace(config, name="square", window=1.0), replace(config, name="wide", window=1.25))
+    windows = {"stretched": 0.0, "square": 1.0, "wide": 1.25}
+    models = tuple(replace(config, name=name, window=window) for name, window in windows.items())
     monkeypatch.setattr(prediction, "load_trained", lambda run, config, seed: config)
     monkeypatch.setattr(prediction, "score_member", lambda config, model, parts: seen.append((model, parts)) or [])
     with pytest.raises(ValueError, match="No objects to concatenate"):
@@ -140,7 +141,7 @@ def real(chest_xray_dir, tmp_path_factory):
 def test_committed_weights_reproduce_the_committed_test_predictions(real, config):
     """Of every test radiograph with SLOW_TESTS, else of one in eight."""
     run, catalog, committed = real
-    radiographs = load_radiographs(run, catalog[catalog["split"] == "test"], config.image_size)
+    radiographs = load_radiographs(run, catalog[catalog["split"] == "test"], config.image_size, config.window)
     assert len(radiographs) == committed.query("model == @config.name and split == 'test'")["path"].nunique()
     if "SLOW_TESTS" not in os.environ:
         radiographs = radiographs[np.arange(0, len(radiographs), 8)]

@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_runs import CNN, tiny_run
@@ -16,15 +17,18 @@ from pneumonia import pipeline as steps
 from pneumonia import results as results_module
 from pneumonia.config import PneumoniaError, Run
 from pneumonia.data.catalog import build_catalog, hash_catalog
+from pneumonia.models import prediction
 from pneumonia.records import load_record
 from pneumonia.results import (
     TABLES,
     check_hashes,
     is_current,
+    lengthen,
     name_final_model,
     read_run_record,
     read_table,
     record_test_look,
+    widen,
     write_measured,
     write_run_record,
     write_table,
@@ -32,7 +36,10 @@ from pneumonia.results import (
 from pneumonia.studies import load_results
 from pneumonia.studies.ablation import hash_ablation
 
-FOLLOWING = ("subgroups", "operating_points", "per_1000", "decision_curve", "published_comparisons", "power")
+FOLLOWING = (
+    *("subgroups", "operating_points", "per_1000", "decision_curve", "published_comparisons", "power"),
+    *("reading_list", "criteria"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +151,19 @@ def test_estimate_finds_a_metric(finished):
     results = load_results(finished)
     found = results.estimate(CNN, "test", "roc_auc")
     rows = results.metrics.query("model == @CNN and split == 'test' and metric == 'roc_auc'")
-    assert found.value == rows.loc[rows["seed"] == "mean", "value"].item()
-    assert results.estimate(CNN, "test", "roc_auc", seed="1").value == rows.loc[rows["seed"] == "1", "value"].item()
+    values = rows.set_index("seed")["value"]
+    assert values.nunique() > 2, "the seeds must differ, or anything would pass"
+    assert found.value == values["ensemble"]
+    for seed in ("mean", "sd", "1"):
+        assert results.estimate(CNN, "test", "roc_auc", seed=seed).value == values[seed]
+
+
+def test_estimate_before_calibration_is_of_the_other_table(finished):
+    results = load_results(finished)
+    rows = results.metrics_uncalibrated.query("model == @CNN and split == 'test' and metric == 'brier'")
+    expected = rows.set_index("seed")["value"]["ensemble"]
+    assert results.estimate(CNN, "test", "brier", calibrated=False).value == expected
+    assert results.estimate(CNN, "test", "brier").value != expected
 
 
 def test_estimate_of_a_baseline_is_that_of_its_only_seed(finished):
@@ -154,7 +172,16 @@ def test_estimate_of_a_baseline_is_that_of_its_only_seed(finished):
     assert found.n == 16
 
 
-@pytest.mark.parametrize("wanted", [("no_model", "test", "f1"), (CNN, "no_split", "f1"), (CNN, "test", "no_metric")])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ("no_model", "test", "f1"),
+        (CNN, "no_split", "f1"),
+        (CNN, "test", "no_metric"),
+        (CNN, "test", "f1", "7"),
+        ("majority", "test", "f1", "sd"),
+    ],
+)
 def test_estimate_that_is_not_there_is_an_error(finished, wanted):
     with pytest.raises(PneumoniaError, match=r"metrics\.csv: no "):
         load_results(finished).estimate(*wanted)
@@ -250,7 +277,7 @@ def test_looks_before_the_project_stay_as_they_are(run):
 def test_run_record_says_what_was_run(run, catalog):
     spent = [{"wall_seconds": 1.25, "cpu_seconds": 2.0}, {"wall_seconds": 2.5, "cpu_seconds": 3.0}]
     records = [{"weights_hash": str(index), "device": "cpu"} | row for index, row in enumerate(spent)]
-    write_run_record(run, catalog, records, "a machine")
+    write_run_record(run, catalog, records, {}, "a machine")
     record = read_run_record(run)
     assert record["run"] == "simulated"
     assert record["config_hashes"] == {config.name: config.hash() for config in run.models}
@@ -313,3 +340,65 @@ def test_look_is_recorded_before_anyone_can_see_the_predictions(finished, tmp_pa
     with pytest.raises(PneumoniaError):
         steps.make_predictions(unlucky, catalog, records, why="unlucky")
     assert read_table(unlucky, "test_looks")["why"].tolist() == ["unlucky"]
+
+
+# --- a run again changes nothing ------------------------------------------------------------------------------------
+
+
+def test_predictions_are_kept_where_nothing_that_they_depend_on_changed(finished, monkeypatch):
+    before = contents(finished)
+    records = [load_record(finished, config, seed) for config in finished.models for seed in finished.seeds_of(config)]
+    monkeypatch.setattr("pneumonia.models.prediction.predict_all", lambda *_: pytest.fail("scored again"))
+    steps.make_predictions(finished, read_table(finished, "catalog"), records, why="again")
+    steps.make_metrics(finished)
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize(("change", "rewritten"), [(2e-5, False), (2e-3, True)])
+def test_the_last_digits_of_another_processor_rewrite_nothing(finished, tmp_path, monkeypatch, change, rewritten):
+    """Code that changed means scoring again; only what moves by more than the noise of processors is written."""
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
+    score = prediction.predict_pixels
+
+    def score_elsewhere(*arguments) -> np.ndarray:
+        y_prob = score(*arguments)
+        return np.where(y_prob > 0.5, y_prob - change, y_prob + change)
+
+    monkeypatch.setattr(prediction, "predict_pixels", score_elsewhere)
+    monkeypatch.setattr(prediction, "_hash_scoring_code", lambda: "other code")
+    records = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
+    steps.make_predictions(run, read_table(run, "catalog"), records, why="elsewhere")
+    steps.make_metrics(run)
+    names = ("predictions.csv", "metrics.csv", "test_looks.csv")
+    assert (
+        (finished.results_dir / "predictions.csv").read_bytes() != (run.results_dir / "predictions.csv").read_bytes()
+    ) == rewritten
+    if not rewritten:
+        for name in names:
+            assert (finished.results_dir / name).read_bytes() == (run.results_dir / name).read_bytes()
+
+
+def test_only_what_changed_is_scored_again(finished, tmp_path, monkeypatch):
+    run = replace(finished, home=tmp_path)
+    shutil.copytree(finished.results_dir, run.results_dir)
+    os.symlink(finished.models_dir, run.models_dir, target_is_directory=True)
+    records = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
+    other = [record | {"weights_hash": "other"} if record["model"] == CNN else record for record in records]
+    scored = []
+    score = prediction.predict_all
+    monkeypatch.setattr(prediction, "predict_all", lambda *these: (scored.extend(these[2]), score(*these))[1])
+    steps.make_predictions(run, read_table(run, "catalog"), other, why="one network anew")
+    assert [(config.name, seed) for config, seed in scored] == [(CNN, 0), (CNN, 1)]
+    pd.testing.assert_frame_equal(read_table(run, "predictions"), read_table(finished, "predictions"))
+
+
+def test_predictions_are_written_with_a_column_for_each_member(finished):
+    table = pd.read_csv(finished.results_dir / "predictions.csv")
+    assert list(table.columns[:4]) == ["path", "patient_id", "split", "label"]
+    assert list(table.columns[-2:]) == [f"{CNN}-0", f"{CNN}-1"]
+    assert not table.duplicated(["split", "path"]).any()
+    long = read_table(finished, "predictions")
+    assert lengthen(widen(long)).equals(long)
+    assert long["y_prob"].notna().all()

@@ -15,7 +15,7 @@ from pneumonia.data.catalog import build_catalog
 from pneumonia.models.training import train_all
 from pneumonia.pipeline import make_catalog, make_metrics, make_models, make_predictions, make_study
 from pneumonia.results import read_table
-from pneumonia.series import simulated_run
+from pneumonia.series import WINDOW, simulated_run
 from pneumonia.studies import STUDIES, load_results
 
 CNN = "basic_cnn_augmented"  # the one network of the fixtures `trained` and `finished`
@@ -36,7 +36,7 @@ def shrink(config: ModelConfig, **changes) -> ModelConfig:
 def train_tiny(data: Path, home: Path) -> tuple[Run, pd.DataFrame, list[dict]]:
     """(run, catalog, records) of the fixture `trained`: all baselines, and one network of two seeds."""
     names = ("majority", "metadata_logistic", "thumbnail_logistic", CNN)
-    run = tiny_run(data, home, names, seeds=(0, 1), balance_classes=True)
+    run = tiny_run(data, home, names, seeds=(0, 1), balance_classes=True, window=WINDOW)  # so it can be final
     catalog = build_catalog(run)
     return run, catalog, train_all(run, catalog, say=lambda line: None)
 

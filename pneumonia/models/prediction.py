@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..config import ModelConfig, Run
+from ..config import ROOT, ModelConfig, Run, short_hash
 from ..data.dataset import Radiographs, load_radiographs
 from ..data.generators import RadiographGenerator
 from .baselines import baseline_features
 from .weights import load_trained
 
+KEYS = ["path", "split", "model", "seed"]
 COLUMNS = ["path", "patient_id", "split", "label", "model", "seed", "y_prob"]
+NOISE = 1e-4  # another processor, or another version of a library, changes a probability by less
+SCORING_CODE = ("data/*.py", "transforms/*.py", "models/prediction.py", "models/baselines.py")  # reads, alters, scores
+
+Member = tuple[ModelConfig, int]  # a configuration and a seed
 
 
-def predict_all(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
+def predict_all(run: Run, catalog: pd.DataFrame, members: Iterable[Member] | None = None) -> pd.DataFrame:
     """Score validation, its stress copies and test with every trained member of the series.
 
     Train radiographs are not scored: they are the majority, and nothing is claimed about them.
 
+    Args: members: only these; None: all.
     Returns: a frame with COLUMNS; split is validation, validation_<stress copy> or test.
     Raises: PneumoniaError when a member is not trained.
     """
-    members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
+    if members is None:
+        members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     frames, parts = [], {}
     for config, seed in tqdm(members, "scoring", unit="model"):
         view = config.image_size, config.window
@@ -35,6 +44,28 @@ def predict_all(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
         for rows, y_prob in score_member(config, model, parts[view]):
             frames.append(rows.assign(model=config.name, seed=seed, y_prob=y_prob.round(6)))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def hash_prediction(record: dict) -> str:
+    """What the predictions of a member depend on: its weights, its settings, the radiographs, the code that scores.
+
+    Args: record: its training record.
+    """
+    return short_hash([record["weights_hash"], record["config_hash"], record["catalog_hash"], _hash_scoring_code()])
+
+
+@cache
+def _hash_scoring_code() -> str:
+    sources = sorted(path for pattern in SCORING_CODE for path in (ROOT / "pneumonia").glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def keep_equal(predictions: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """`predictions`, with the values of `before` where the two differ by no more than NOISE."""
+    before = before.set_index(KEYS)["y_prob"]
+    old = before.reindex(pd.MultiIndex.from_frame(predictions[KEYS])).to_numpy(dtype=float)
+    new = predictions["y_prob"].to_numpy()
+    return predictions.assign(y_prob=np.where(np.isclose(new, old, rtol=0, atol=NOISE), old, new))
 
 
 def list_scored(radiographs: Radiographs) -> list[Radiographs]:
