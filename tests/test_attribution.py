@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.dataset import load_radiographs
-from pneumonia.evaluation.metrics import roc_auc
+from pneumonia.evaluation.metrics import HALF, roc_auc
+from pneumonia.evaluation.scores import Scores
 from pneumonia.models.prediction import predict_all
 from pneumonia.models.weights import load_trained
 from pneumonia.series import WINDOW
-from pneumonia.studies.ablation import score_test
+from pneumonia.studies.ablation import COLUMNS, METRICS, compute_ablation
 from pneumonia.studies.attribution import (
     BORDER,
     CENTRE,
@@ -77,10 +79,18 @@ def test_swap_without_a_counterpart_is_named(swap):
         load_encoding_swap(swap, 32)
 
 
-def test_ablation_scores_test_as_predictions_do(trained):
+def test_ablation_is_measured_as_the_series_is(trained):
     run, catalog, _ = trained
-    cnn = [config for config in run.models if config.is_cnn]
-    table = score_test(type(run)(**{**vars(run), "models": tuple(cnn)}), catalog)
-    rows = predict_all(run, catalog).query("model == @CNN and seed == 0 and split == 'test'")
-    value = table.query("seed == 0 and metric == 'roc_auc'")["value"].item()
-    assert value == pytest.approx(roc_auc(rows["label"], rows["y_prob"]), abs=1e-6)
+    run = replace(run, models=(run.model(CNN),))
+    table = compute_ablation(run, catalog)
+    assert list(table.columns) == COLUMNS and set(table["metric"]) == set(METRICS)
+    assert set(table["seed"]) == {"0", "1"}, "seed by seed"
+    scores = Scores.parse(predict_all(run, catalog))
+    assert set(table["split"]) == {"validation", "test", *scores.stress_copies}
+    measured = table.set_index(["seed", "split", "metric"])["value"]
+    for split, part in scores.calibrated()[CNN].items():
+        for seed in ("0", "1"):
+            expected = roc_auc(part.y_true, part.y_prob[seed])
+            assert measured[seed, split, "roc_auc"] == pytest.approx(expected, abs=1e-6)
+            right = ((part.y_prob[seed] >= HALF) == part.y_true).mean()
+            assert measured[seed, split, "accuracy"] == pytest.approx(right, abs=1e-6)

@@ -22,7 +22,7 @@ from pneumonia.data.catalog import build_catalog, select_used
 from pneumonia.data.pixels import load_pixels
 from pneumonia.evaluation.estimate import Estimate
 from pneumonia.evaluation.evaluate import compute_metrics
-from pneumonia.evaluation.metrics import compute_counts, ece, threshold_metrics
+from pneumonia.evaluation.metrics import HALF, compute_counts, ece, threshold_metrics
 from pneumonia.evaluation.scores import STRESS_COPIES, Scores
 from pneumonia.models.architectures import build_model
 from pneumonia.records import hash_file, record_path, weights_path
@@ -446,11 +446,14 @@ def test_threshold_curves_pass_through_the_metrics(results):
         assert curve.loc[threshold, "specificity"] == pytest.approx(100 * expected["specificity"])
 
 
-def test_comparison_and_gap_show_the_means_of_the_metrics(results):
-    table = compute_comparison(results, "specificity")
+def test_comparison_and_gap_show_ensembles_and_the_seeds_beside_them(results):
+    table, scores = compute_comparison(results, "specificity"), results.scores.test("deep_cnn")
+    normal = scores.y_true == 0
+    of_ensemble, *of_seeds = (100 * (y_prob[normal] < HALF).mean() for y_prob in (scores.ensemble, *scores.seeds))
+    assert table.loc["deep_cnn", "value"] == pytest.approx(of_ensemble, abs=1e-3)
+    assert table.loc["deep_cnn", "seeds"] == pytest.approx(of_seeds, abs=1e-3)
     row = results.estimate("deep_cnn", "test", "specificity")
-    assert table.loc["deep_cnn", "value"] == pytest.approx(100 * row.value)
-    assert np.mean(table.loc["deep_cnn", "seeds"]) == pytest.approx(table.loc["deep_cnn", "value"], abs=1e-3)
+    assert list(table.loc["deep_cnn", ["ci_low", "ci_high"]]) == pytest.approx([100 * row.low, 100 * row.high])
     gaps = compute_split_values(results, "accuracy")
     copies = [results.estimate("deep_cnn", f"validation_{name}", "accuracy").value for name in COPIES]
     assert gaps.loc["deep_cnn", STRESS_COPIES] == pytest.approx(100 * np.mean(copies))
