@@ -19,6 +19,7 @@ import pneumonia
 from pneumonia import PneumoniaError, RadiographGenerator, load_model
 from pneumonia.config import ROOT
 from pneumonia.data.radiograph import read_radiograph
+from pneumonia.series import real_run
 
 # The lines of the package's docstring, which README repeats.
 EXAMPLE = textwrap.dedent(re.search(r"^    import pneumonia$.*", pneumonia.__doc__, re.MULTILINE | re.DOTALL)[0])
@@ -53,9 +54,19 @@ def test_documented_lines_run_as_they_are(films):
     call, probabilities, filenames = json.loads(run_python(EXAMPLE + after, films.parent).splitlines()[-1])
     assert call in ("NORMAL", "PNEUMONIA")
     assert Image.open(films.parent / "heatmap.png").mode == "RGB"
-    images = np.stack([read_radiograph(films / name, 128) for name in filenames])[..., None].astype(np.float32)
-    expected = load_model("robust_cnn", seed=0).predict(images, verbose=0).ravel()
+    config = real_run(None).model("robust_cnn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # square files
+        seen = RadiographGenerator.from_directory(films, size=config.image_size, window=config.window)
+    assert filenames == seen.filenames
+    expected = load_model("robust_cnn", seed=0).predict(seen, verbose=0).ravel()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_documented_lines_show_a_model_what_it_was_trained_on():
+    config = real_run(None).model(re.search(r'load_model\("(\w+)"', EXAMPLE)[1])
+    (options,) = re.findall(r'from_directory\("films", (.*?)\)', EXAMPLE)
+    assert options == f"size={config.image_size}" + (f", window={config.window:g}" if config.window else "")
 
 
 def python_blocks(page: str) -> list[str]:

@@ -31,15 +31,25 @@ COMMAND = [sys.executable, "-m", "pneumonia", "predict"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Six radiographs, two of them DICOM, with awkward names."""
+    """Six radiographs, two of them DICOM, with awkward names. Only the DICOM ones are square."""
     folder = tmp_path_factory.mktemp("radiographs")
     for seed, name in enumerate(("a b.png", "-dash.png", "line\nbreak.png", "🫁.jpeg")):
-        Image.fromarray(simulate_radiograph("bacteria", np.random.default_rng(seed), 160)).save(folder / name)
+        film = Image.fromarray(simulate_radiograph("bacteria", np.random.default_rng(seed), 160))
+        film.resize((200, 160)).save(folder / name)
     (folder / "sub").mkdir()
     for seed, name in enumerate(("scan", "scan.dcm"), start=4):
         pixels = simulate_radiograph("NORMAL", np.random.default_rng(seed), 160)
         (folder / "sub" / name).write_bytes(make_dicom(pixels, PatientAge="030Y"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def squares(folder, tmp_path_factory) -> Path:
+    """The same, all of them square."""
+    squares = shutil.copytree(folder, tmp_path_factory.mktemp("squares") / "radiographs")
+    for path in (*squares.glob("*.png"), *squares.glob("*.jpeg")):
+        Image.open(path).resize((160, 160)).save(path)
+    return squares
 
 
 def run(*arguments: object, **options) -> subprocess.CompletedProcess:
@@ -177,7 +187,7 @@ def many(tmp_path_factory) -> Path:
     """1,000 small files."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(MANY):
-        pixels = np.random.default_rng(number).integers(0, 256, (24, 24), dtype=np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 30), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:04d}.png")
     (folder / "0150.png").write_bytes(b"not an image")
     return folder
@@ -284,25 +294,26 @@ def windowed(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "FinalModel", lambda: FinalModel(models))
 
 
-def test_square_files_are_counted_in_one_line(folder, windowed, tmp_path, capsys):
-    assert predict(folder, "--csv", tmp_path / "x.csv") == 0
+def test_square_files_are_counted_in_one_line(folder, squares, windowed, tmp_path, capsys):
+    assert predict(folder) == 0 and capsys.readouterr().err == "", "none is square but DICOM, which says its shape"
+    assert predict(squares, "--csv", tmp_path / "x.csv") == 0
     err = capsys.readouterr().err
     assert err.startswith("pneumonia: 4 of 6 files are square and read as they are; ") and err.count("\n") == 1
     assert "--original-size WIDTHxHEIGHT (their own size, where they are originals)" in err
     assert [reader.SQUARE in row["warnings"] for row in read_rows(tmp_path / "x.csv")] == [True] * 4 + [False] * 2
 
 
-def test_the_size_of_the_originals_silences_it_and_is_a_setting(folder, windowed, tmp_path, capsys):
+def test_the_size_of_the_originals_silences_it_and_is_a_setting(squares, windowed, tmp_path, capsys):
     for size in ("160x160", "1857X1317"):
         table = tmp_path / f"{size}.csv"
-        assert predict(folder, "--csv", table, "--original-size", size) == 0
+        assert predict(squares, "--csv", table, "--original-size", size) == 0
         assert capsys.readouterr().err == ""
         assert {row["original_size"] for row in read_rows(table)} == {size.lower()}
     plain, wide = (read_rows(tmp_path / f"{size}.csv") for size in ("160x160", "1857X1317"))
     changed = [one["probability"] != other["probability"] for one, other in zip(plain, wide, strict=True)]
     assert changed == [True] * 4 + [False] * 2, "DICOM keeps its own"
-    assert predict(folder, "--csv", table, "--resume") == 2
+    assert predict(squares, "--csv", table, "--resume") == 2
     assert "another model or settings" in capsys.readouterr().err
     for size in ("1857", "0x5", "1857x-3", "axb"):
-        assert predict(folder, "--original-size", size) == 2
+        assert predict(squares, "--original-size", size) == 2
         assert capsys.readouterr().err.endswith("must be WIDTHxHEIGHT in pixels, such as 1857x1317\n")

@@ -131,7 +131,7 @@ def test_hardest_stress_copy_is_named(results):
 
 def test_catalog_is_counted(names):
     catalog = names["catalog"]
-    expected = {"n": "183", "duplicates": 2, "unreadable": 1, "delivered_validation": 6, "metadata": "bytes"}
+    expected = {"n": "183", "duplicates": 2, "unreadable": 1, "delivered_validation": 6}
     assert {key: catalog[key] for key in expected} == expected
     assert catalog["form"] == "224-px copies of the official files"
     assert catalog["test"] | {"share": 0} == {
@@ -147,7 +147,7 @@ def test_catalog_of_original_files_without_val(results):
     catalog["patient_id"] = catalog["path"]  # as of an archive that names no patients
     found = build_names(replace(results, catalog=catalog))["catalog"]
     assert found["form"] == "the official files as published (sides of 224 to 1,200 pixels)"
-    assert (found["metadata"], found["delivered_validation"]) == ("width, mode and bytes", 0)
+    assert found["delivered_validation"] == 0
     assert "a child may be in two splits" in found["patients_apart"]
 
 
@@ -263,7 +263,7 @@ def test_words_turn_with_the_numbers(results):
         assert Filler(with_row(results, results.final_model, "test", "accuracy", value=test)).fill(text) == phrase
 
 
-def test_tables_are_rectangular_and_name_every_model(results, filler):
+def test_tables_are_rectangular_and_name_every_model(results):
     for name in TABLES:
         table = TABLES[name](results)
         assert {len(row) for row in table.rows} == {len(table.head)}, name
@@ -306,8 +306,8 @@ def count_pages(pdf: bytes) -> int:
 
 def test_slides_are_complete_and_the_same_twice(results):
     first = typeset_slides(results)
-    headings = re.findall(r"^= ", SLIDES.read_text(encoding="utf-8"), re.MULTILINE)
-    assert count_pages(first) == len(headings)
+    filled = Filler(results, typeset=True).fill_file(SLIDES.name)  # without the slides of what was not measured
+    assert count_pages(first) == len(re.findall(r"^= ", filled, re.MULTILINE)) >= 12
     assert typeset_slides(results) == first
     assert typeset_slides(with_row(results, results.final_model, "test", "accuracy", value=0.5)) != first
 
