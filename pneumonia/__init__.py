@@ -9,7 +9,8 @@
     answer.overlay().save("heatmap.png")
 
     # from here on with Keras: pip install -e ".[train]"
-    films = pneumonia.RadiographGenerator.from_directory("films", size=128, window=1.25)  # a folder with NORMAL/ and PNEUMONIA/
+    # a folder with NORMAL/ and PNEUMONIA/, seen as the network does
+    films = pneumonia.RadiographGenerator.from_directory("films", size=128, window=1.25)
     model = pneumonia.load_model("robust_cnn", seed=0)  # a keras.Model
     model.compile(loss="binary_crossentropy", metrics=["accuracy"])
     print(model.evaluate(films, return_dict=True, verbose=0))

@@ -24,6 +24,7 @@ from pneumonia.studies.learning_curve import COLUMNS as CURVE_COLUMNS
 from pneumonia.studies.learning_curve import power_law
 from pneumonia.studies.masking import MASKS
 from pneumonia.studies.noise_control import COLUMNS as NOISE_COLUMNS
+from pneumonia.studies.noise_control import NETWORK, SPECTRUM, list_recipes
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
 from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
@@ -230,5 +231,9 @@ def make_ablation() -> pd.DataFrame:
 
 def make_noise_control() -> pd.DataFrame:
     """Recipes on either side of the limit."""
-    rows = [(config.name, 0.45 + 0.03 * i, 0.4 + 0.03 * i, 0.5 + 0.03 * i, 100) for i, config in enumerate(ABLATION)]
+    rows = [
+        (config.name, reader, 0.45 + 0.03 * i, 0.4 + 0.03 * i, 0.5 + 0.03 * i, 100)
+        for i, config in enumerate(list_recipes())
+        for reader in (NETWORK, SPECTRUM)
+    ]
     return pd.DataFrame(rows, columns=NOISE_COLUMNS)

