@@ -354,7 +354,7 @@ def test_predictions_are_kept_where_nothing_that_they_depend_on_changed(finished
     assert contents(finished) == before
 
 
-@pytest.mark.parametrize(("change", "rewritten"), [(2e-5, False), (2e-3, True)])
+@pytest.mark.parametrize(("change", "rewritten"), [(1e-6, False), (5e-3, True)])
 def test_the_last_digits_of_another_processor_rewrite_nothing(finished, tmp_path, monkeypatch, change, rewritten):
     """Code that changed means scoring again; only what moves by more than the noise of processors is written."""
     run = replace(finished, home=tmp_path)
