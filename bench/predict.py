@@ -37,12 +37,16 @@ import sys
 from pathlib import Path
 import numpy as np
 from pneumonia.data.radiograph import read_radiograph
+from pneumonia.evaluation.calibration import calibrate
 from pneumonia.models.weights import load_trained
+from pneumonia.results import read_table
 from pneumonia.series import real_run
 run, name = real_run(None), sys.argv[2]
 config = run.model(name)
 image = read_radiograph(Path(sys.argv[1]), config.image_size, config.window)[None, ..., None].astype(np.float32)
-print(np.mean([load_trained(run, config, seed).predict(image, verbose=0) for seed in run.seeds_of(config)]))
+calibration = read_table(run, "calibration")
+members = ((load_trained(run, config, seed), seed) for seed in run.seeds_of(config))
+print(np.mean([calibrate(member.predict(image, verbose=0), calibration, name, seed) for member, seed in members]))
 """
 # Not getrusage: its maximum includes what the parent process had in use when it forked.
 PREDICT_AND_PEAK = """
@@ -114,16 +118,19 @@ def measure_cold_start(path: Path, runs: int) -> list[list]:
 
 
 def load_keras() -> Score:
-    """The members of the final model, as Keras has them."""
+    """The members of the final model, as Keras has them, calibrated."""
+    from pneumonia.evaluation.calibration import calibrate
     from pneumonia.models.weights import load_trained
 
     run = real_run(None)
     config = run.model(FinalModel().record["model"])
-    members = [load_trained(run, config, seed) for seed in run.seeds_of(config)]
+    members = {seed: load_trained(run, config, seed) for seed in run.seeds_of(config)}
+    calibration = read_table(run, "calibration")
 
     def score(images: np.ndarray) -> np.ndarray:
         images = images[..., None].astype(np.float32)
-        return np.mean([member.predict(images, verbose=0)[:, 0] for member in members], axis=0)
+        found = {seed: member.predict(images, verbose=0)[:, 0] for seed, member in members.items()}
+        return np.mean([calibrate(y_prob, calibration, config.name, seed) for seed, y_prob in found.items()], axis=0)
 
     return score
 

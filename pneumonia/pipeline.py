@@ -18,7 +18,7 @@ from .data.pixels import store_pixels
 from .data.sizes import count_pixels
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
 from .evaluation.scores import Scores
-from .records import load_record
+from .records import hash_file, load_record
 from .results import (
     Results,
     check_hashes,
@@ -67,29 +67,42 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     Predictions are kept where weights, settings, radiographs and code are those that they were made with; and where a
     member that is scored again differs by no more than one processor does from another.
     """
-    from .models.prediction import KEYS, hash_prediction, keep_equal, predict_all
+    from .models.prediction import hash_prediction, keep_equal, predict_all
     from .models.weights import describe_device
 
     digests = {f"{record['model']}-{record['seed']}": hash_prediction(record) for record in records}
-    try:
-        before, scored = read_table(run, "predictions"), read_run_record(run).get("scored", {})
-    except PneumoniaError:  # none yet, or unreadable
-        before, scored = pd.DataFrame(columns=[*KEYS, "y_prob"]), {}
-    parts = dict(list(before.groupby(["model", "seed"])))
+    scored, parts = read_scored(run)
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     stale = [
         (config, seed)
         for config, seed in members
-        if (config.name, seed) not in parts or scored.get(name := f"{config.name}-{seed}") != digests[name]
+        if (config.name, seed) not in parts or scored[name := f"{config.name}-{seed}"] != digests[name]
     ]
     if stale:
-        parts |= dict(list(keep_equal(predict_all(run, catalog, stale), before).groupby(["model", "seed"])))
         if (select_used(catalog)["split"] == "test").any():
-            record_test_look(run, records, why)
+            record_test_look(run, records, why)  # before anything is scored: none is lost to an interruption
+        for member, rows in predict_all(run, catalog, stale).groupby(["model", "seed"]):
+            name = "{}-{}".format(*member)
+            same_weights = member in parts and scored[name]["weights"] == digests[name]["weights"]
+            parts[member] = keep_equal(rows, parts[member]) if same_weights else rows
         predictions = pd.concat([parts[config.name, seed] for config, seed in members], ignore_index=True)
         write_table(run, "predictions", predictions)
     write_run_record(run, catalog, records, digests, describe_device() if stale else None)
     return read_table(run, "predictions")
+
+
+def read_scored(run: Run) -> tuple[dict, dict[tuple, pd.DataFrame]]:
+    """What run.json says of the members that were scored, and their rows of predictions.csv by (model, seed).
+
+    Both are empty where there are none, or where predictions.csv is not the file that run.json was written with.
+    """
+    try:
+        record, predictions = read_run_record(run), read_table(run, "predictions")
+    except PneumoniaError:
+        return {}, {}
+    if record.get("predictions_sha256") != hash_file(run.results_dir / "predictions.csv"):
+        return {}, {}
+    return record["scored"], dict(list(predictions.groupby(["model", "seed"])))
 
 
 def make_metrics(run: Run) -> None:

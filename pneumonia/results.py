@@ -15,7 +15,7 @@ from .data.catalog import hash_catalog
 from .data.sizes import count_pixels
 from .evaluation.estimate import Estimate
 from .evaluation.scores import CALIBRATION_COLUMNS, Scores
-from .records import installed_versions, load_record, save_atomically, write_json
+from .records import hash_file, installed_versions, load_record, save_atomically, write_json
 
 TEXT_COLUMNS = {"seed": str, "excluded_reason": str, "duplicate_of": str, "weights_hash": str}
 TABLES = (
@@ -156,10 +156,11 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], score
 
     Args:
         records: the training records of all members that were scored.
-        scored: "<model>-<seed>" -> the hash of what its predictions depend on.
+        scored: "<model>-<seed>" -> hashes of what its predictions depend on.
         device: what scored them; None if none was scored now: device and versions then stay those of run.json.
     """
     before = read_run_record(run) if (run.results_dir / "run.json").exists() else {}
+    predictions = run.results_dir / "predictions.csv"
     wall, cpu = (sum(record[f"{kind}_seconds"] for record in records) for kind in ("wall", "cpu"))
     record = {
         "run": run.name,
@@ -176,6 +177,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], score
         "scoring_device": before["scoring_device"] if device is None else device,
         "versions": before["versions"] if device is None else installed_versions(),
         "scored": scored,
+        "predictions_sha256": hash_file(predictions) if predictions.exists() else None,
         # What was measured earlier stays measured; whether it is current is seen when it is read.
         "measured": before.get("measured", {}),
     }

@@ -15,7 +15,8 @@ from pneumonia.studies import STUDIES
 
 STEPS = (
     *("download", "catalog", "train", "evaluate", "figures", "report"),
-    *("attribute", "robustness", "masking", "ablation", "learning-curve", "pareto", "three-class", "near-duplicates"),
+    *("near-duplicates", "attribute", "robustness", "masking"),
+    *("ablation", "noise-control", "learning-curve", "pareto", "three-class"),
     *("export", "predict", "app", "notebook"),
 )
 

@@ -93,7 +93,7 @@ def roc_auc(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = No
 def size_adjusted_auc(
     y_true: ArrayLike, y_prob: ArrayLike, pixels: ArrayLike, weights: ArrayLike | None = None
 ) -> Values:
-    """ROC AUC among radiographs of similar size: a model that recognises nothing but the size has 0.5.
+    """ROC AUC among radiographs of similar size, so that recognising the size counts for less (not for nothing).
 
     Only pairs within the same fifth of the pixel count are compared, each pair weighing the same: the mean of the five
     ROC AUC, weighted by their pairs of a PNEUMONIA and a NORMAL (a covariate-adjusted AUC: Janes & Pepe, 2009).

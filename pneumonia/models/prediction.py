@@ -13,13 +13,17 @@ from tqdm.auto import tqdm
 from ..config import ROOT, ModelConfig, Run, short_hash
 from ..data.dataset import Radiographs, load_radiographs
 from ..data.generators import RadiographGenerator
+from ..evaluation.probability import to_logit
 from .baselines import baseline_features
 from .weights import load_trained
 
 KEYS = ["path", "split", "model", "seed"]
 COLUMNS = ["path", "patient_id", "split", "label", "model", "seed", "y_prob"]
-NOISE = 1e-4  # another processor, or another version of a library, changes a probability by less
-SCORING_CODE = ("data/*.py", "transforms/*.py", "models/prediction.py", "models/baselines.py")  # reads, alters, scores
+NOISE = 0.01  # of a logit: another processor, or another version of a library, changes it by less
+SCORING_CODE = (  # what reads, alters and scores
+    *("pneumonia/data/*.py", "pneumonia/transforms/*.py", "data/original_sizes.csv"),
+    *("pneumonia/models/prediction.py", "pneumonia/models/baselines.py", "pneumonia/models/weights.py"),
+)
 
 Member = tuple[ModelConfig, int]  # a configuration and a seed
 
@@ -42,30 +46,32 @@ def predict_all(run: Run, catalog: pd.DataFrame, members: Iterable[Member] | Non
             parts = {view: list_scored(load_radiographs(run, catalog, *view))}
         model = load_trained(run, config, seed)
         for rows, y_prob in score_member(config, model, parts[view]):
-            frames.append(rows.assign(model=config.name, seed=seed, y_prob=y_prob.round(6)))
+            frames.append(rows.assign(model=config.name, seed=seed, y_prob=y_prob.round(8)))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 
-def hash_prediction(record: dict) -> str:
-    """What the predictions of a member depend on: its weights, its settings, the radiographs, the code that scores.
+def hash_prediction(record: dict) -> dict[str, str]:
+    """What the predictions of a member depend on: its weights; all else, which is settings, radiographs and code.
 
     Args: record: its training record.
     """
-    return short_hash([record["weights_hash"], record["config_hash"], record["catalog_hash"], _hash_scoring_code()])
+    rest = short_hash([record["config_hash"], record["catalog_hash"], _hash_scoring_code()])
+    return {"weights": record["weights_hash"], "rest": rest}
 
 
 @cache
 def _hash_scoring_code() -> str:
-    sources = sorted(path for pattern in SCORING_CODE for path in (ROOT / "pneumonia").glob(pattern))
+    sources = sorted(path for pattern in SCORING_CODE for path in ROOT.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def keep_equal(predictions: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """`predictions`, with the values of `before` where the two differ by no more than NOISE."""
+    """`predictions`, with the values of `before`, by the same weights, where logits differ by no more than NOISE."""
     before = before.set_index(KEYS)["y_prob"]
     old = before.reindex(pd.MultiIndex.from_frame(predictions[KEYS])).to_numpy(dtype=float)
     new = predictions["y_prob"].to_numpy()
-    return predictions.assign(y_prob=np.where(np.isclose(new, old, rtol=0, atol=NOISE), old, new))
+    alike = np.isclose(to_logit(new), to_logit(old), rtol=0, atol=NOISE)
+    return predictions.assign(y_prob=np.where(alike, old, new))
 
 
 def list_scored(radiographs: Radiographs) -> list[Radiographs]:

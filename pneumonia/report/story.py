@@ -70,10 +70,13 @@ class Story:
 
     def validation_scores(self) -> HTML:
         """What the final model is chosen by: ROC AUC of every network on validation and each stress copy."""
-        means = self.results.metrics.query("metric == 'roc_auc' and seed == 'mean'")
-        rows = means[means["split"].str.startswith("validation")]
-        table = rows.pivot(index="model", columns="split", values="value")
-        table = table.reindex([config.name for config in self.run.models if config.is_cnn])
+        splits = [split for split in self.results.metrics["split"].unique() if split.startswith("validation")]
+        table = pd.DataFrame(
+            {
+                split: {c.name: float(self.results.estimate(c.name, split, "roc_auc")) for c in self.results.cnns}
+                for split in splits
+            }
+        )
         table.columns = [name.removeprefix("validation_") for name in table.columns]
         table["lowest"] = table.min(axis=1)
         return self.table(table.rename(index={config.name: config.title for config in self.run.models}).round(4))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,11 @@ from ..config import ModelConfig, PneumoniaError, Run
 from ..data.dataset import load_radiographs
 from ..data.radiograph import decode_file
 from ..data.sizes import read_original_sizes
+from ..evaluation.calibration import calibrate
 from ..evaluation.estimate import Change, Estimate
 from ..evaluation.metrics import DECIMALS, roc_auc, threshold_metrics
 from ..evaluation.probability import to_logit
-from ..results import Results
+from ..results import Results, read_table
 from ..style import new_figure
 from ..transforms.operations import cover, mask_border
 from ..transforms.stress_copies import STRESS_COPIES
@@ -46,14 +47,15 @@ def compute_attribution(run: Run, catalog: pd.DataFrame, swap: Path | None = Non
     """
     from ..models.weights import load_trained
 
-    rows, held = [], {}
+    rows, held, calibration = [], {}, read_table(run, "calibration")
     members = [(config, seed) for config in run.models if config.is_cnn for seed in run.seeds_of(config)]
     for config, seed in tqdm(members, "attributing", unit="model"):
         view = config.image_size, config.window
         if view not in held:  # one view at a time: the networks of one view follow each other
             pair = load_encoding_swap(swap, *view) if swap else None
             held = {view: (build_changes(run, catalog, *view), pair)}
-        rows += measure_member(load_trained(run, config, seed), config, seed, *held[view])
+        member = Calibrated(load_trained(run, config, seed), calibration, config.name, seed)
+        rows += measure_member(member, config, seed, *held[view])
     return pd.DataFrame(rows, columns=COLUMNS).round({"value": DECIMALS})
 
 
@@ -90,18 +92,31 @@ def load_encoding_swap(folder: Path, size: int, window: float = 0.0) -> tuple[np
     return first, second
 
 
-def measure_member(model: keras.Model, config: ModelConfig, seed: int, changes: Changes, pair) -> list[dict]:
+class Calibrated(NamedTuple):
+    """A network of one seed and what calibrates it."""
+
+    network: keras.Model
+    calibration: pd.DataFrame
+    name: str
+    seed: int
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Calibrated probability of PNEUMONIA, (n,), of uint8 images (n, h, w)."""
+        from ..models.prediction import predict_pixels
+
+        return calibrate(predict_pixels(self.network, images), self.calibration, self.name, self.seed)
+
+
+def measure_member(model: Calibrated, config: ModelConfig, seed: int, changes: Changes, pair) -> list[dict]:
     measured = [*measure_changes(model, changes), *(measure_swap(model, pair) if pair else ())]
     return [{"model": config.name, "seed": seed} | row for row in measured]
 
 
-def measure_changes(model: keras.Model, changes: Changes) -> Iterator[dict]:
+def measure_changes(model: Calibrated, changes: Changes) -> Iterator[dict]:
     """Yield {change, metric, value, n}: ROC AUC, rates at 0.5, and the mean change of the logit in each class."""
-    from ..models.prediction import predict_pixels
-
     before = None
     for name, (labels, images) in changes.items():
-        y_prob = predict_pixels(model, images)
+        y_prob = model.predict(images)
         before = y_prob if before is None else before
         moved = to_logit(y_prob) - to_logit(before)
         values = threshold_metrics(labels, y_prob)
@@ -115,11 +130,9 @@ def measure_changes(model: keras.Model, changes: Changes) -> Iterator[dict]:
             yield {"change": name, "metric": metric, "value": value, "n": len(labels)}
 
 
-def measure_swap(model: keras.Model, pair: tuple[np.ndarray, np.ndarray]) -> Iterator[dict]:
+def measure_swap(model: Calibrated, pair: tuple[np.ndarray, np.ndarray]) -> Iterator[dict]:
     """Yield the mean and the spread over radiographs of the logit's change from the first encoding to the second."""
-    from ..models.prediction import predict_pixels
-
-    first, second = (to_logit(predict_pixels(model, images)) for images in pair)
+    first, second = (to_logit(model.predict(images)) for images in pair)
     for metric, value in (("logit_change_normal", (second - first).mean()), ("logit_sd", (second - first).std())):
         yield {"change": "encoding_swap", "metric": metric, "value": value, "n": len(first)}
 

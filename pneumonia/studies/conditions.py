@@ -114,7 +114,7 @@ def score_members(models: dict, condition: Condition, images: np.ndarray, rows: 
 
 
 class Measured(NamedTuple):
-    """Mean over seeds of one metric under one condition, and its bootstrap samples (draws,)."""
+    """One metric of the mean probability of all seeds under one condition, and its bootstrap samples (draws,)."""
 
     value: float
     samples: np.ndarray
@@ -128,11 +128,9 @@ def measure_conditions(scored: Scored, draws: int, with_roc_auc: bool = False) -
     measured = {}
     for (name, severity), by_model in scored.y_prob.items():
         for model, y_prob in by_model.items():
-            per_seed = [_all_metrics(y_true, one, weights, with_roc_auc) for one in y_prob]
-            for metric in per_seed[0]:
-                value = float(np.mean([of_seed[metric][0] for of_seed in per_seed]))
-                samples = np.mean([of_seed[metric][1] for of_seed in per_seed], axis=0)
-                measured[model, name, severity, metric] = Measured(value, samples, len(per_seed))
+            found = _all_metrics(y_true, y_prob.mean(axis=0), weights, with_roc_auc)
+            for metric, (value, samples) in found.items():
+                measured[model, name, severity, metric] = Measured(float(value), samples, len(y_prob))
     return measured
 
 

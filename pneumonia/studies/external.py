@@ -290,17 +290,18 @@ def describe_external(found: External, title: str) -> str:
     ]
     for row in found.drift.itertuples():
         lines.append(f"| {row.what} | {row.where} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |")
-    perfect = (found.metrics.query("seed == 'mean' and metric == 'roc_auc'")["value"] == 1).any()
+    perfect = (found.metrics.query("seed in ['ensemble', 'mean'] and metric == 'roc_auc'")["value"] == 1).any()
     lines.append(f"\n{READING}{f' {PERFECT}' if perfect else ''}\n\n{describe_recalibration(found.recalibration)}\n")
     lines += [f"- not read: {line}" for line in found.unreadable]
     return "\n".join(lines) + "\n"
 
 
 def _tabulate_metrics(metrics: pd.DataFrame) -> list[str]:
-    lines = ["| mean over seeds, threshold 0.5 | validation | this site |\n| --- | ---: | ---: |"]
-    means = metrics.query("seed == 'mean'").set_index(["split", "metric"])
+    lines = ["| threshold 0.5 | validation | this site |\n| --- | ---: | ---: |"]
+    seed = "ensemble" if (metrics["seed"] == "ensemble").any() else "mean"  # of a single seed
+    found = metrics[metrics["seed"] == seed].set_index(["split", "metric"])
     for metric in METRICS:
-        cells = [Estimate.of_row(metric, means.loc[(split, metric)]).full for split in ("validation", "test")]
+        cells = [Estimate.of_row(metric, found.loc[(split, metric)]).full for split in ("validation", "test")]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
     return lines
 

@@ -61,7 +61,7 @@ def hide(images: np.ndarray, digests: list[str], name: str) -> np.ndarray:
 
 
 def compute_masking(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy, sensitivity, specificity, ece and ROC AUC (mean over seeds) of every model that sees pixels.
+    """Accuracy, sensitivity, specificity, ece and ROC AUC of every model that sees pixels (mean over seeds of p).
 
     Returns: a frame with conditions.COLUMNS; condition names what is hidden. Raises as `score_conditions`.
     """
@@ -127,7 +127,7 @@ def draw_masking(results: Results) -> Drawing:
         f"{areas.loc[final, 'lungs']:.3f} on test{rival}"
     )
     note = (
-        f"Mean over seeds; below: accuracy at threshold {HALF}. Masks are simple shapes, the same for every child: two "
+        f"Below: accuracy at threshold {HALF}. Masks are simple shapes, the same for every child: two "
         f"ellipses ({percent(mask_area('lungs'), 0)} of the picture), a frame ({percent(mask_area('border'), 0)}), the "
         f"middle ({percent(mask_area('centre'), 0)}). Hidden parts are mid-gray; {len(MASKS)} masks in masking.csv."
     )

@@ -1,4 +1,4 @@
-"""What if another machine had taken the test radiographs? Corrupted in sixteen ways, and resampled in four."""
+"""What if another machine had taken the test radiographs? Corrupted in sixteen ways, resampled in four, as copies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import HALF
 from ..results import Results
 from ..style import new_figure
-from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from ..transforms.corruptions import CORRUPTIONS, SEVERITIES, SIDE, corrupt
 from .conditions import Boxes, Condition, Measured, measure_conditions, score_conditions, tabulate_conditions
 from .drawing import name_rows, shade_cells, text_colour
 from .study import Figure, Study
@@ -29,20 +29,27 @@ RESAMPLING = {  # by OpenCV; all but "area" are without antialiasing, as in many
     "area": cv2.INTER_AREA,
     "bicubic": cv2.INTER_CUBIC,
 }
+COPIES = (64, 96, 128, 160)  # pixels per side of smaller copies, in which the archive is passed on too
 
 
 def build_conditions() -> list[Condition]:
-    """The radiographs as they are, resampled in four ways, and under 16 corruptions of five severities."""
+    """As they are, resampled in four ways, from smaller copies, and under 16 corruptions of five severities."""
     plain = [Condition(CLEAN, 0, lambda images, digests: images)]
     plain += [
         Condition(f"resampled {name}", 0, lambda images, digests: images, partial(resample, method=method))
         for name, method in RESAMPLING.items()
     ]
+    plain += [Condition(f"copy of {side} px", 0, partial(copy_at, side=side)) for side in COPIES]
     return plain + [
         Condition(name, severity, partial(corrupt, name=name, severity=severity))
         for name in CORRUPTIONS
         for severity in SEVERITIES
     ]
+
+
+def copy_at(images: np.ndarray, digests: list[str], side: int) -> np.ndarray:
+    """Copies (n, side, side) of images (n, h, w), antialiased: the file that a model is handed."""
+    return np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
 
 
 def resample(images: np.ndarray, size: int, boxes: Boxes, method: int) -> np.ndarray:
@@ -53,7 +60,7 @@ def resample(images: np.ndarray, size: int, boxes: Boxes, method: int) -> np.nda
 
 
 def compute_robustness(run: Run, catalog: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """Accuracy, sensitivity, specificity and ece (mean over seeds, threshold 0.5) of every model and condition.
+    """Accuracy, sensitivity, specificity and ece of every model and condition: mean probability of its seeds, at 0.5.
 
     Rows of metric "corruption_error" are relative to REFERENCE (Hendrycks & Dietterich 2019): the errors over five
     severities, over those of REFERENCE, per corruption and as their mean; 1 is as bad, 0 is perfect.
@@ -110,7 +117,7 @@ def find_worst_resampling(table: pd.DataFrame, model: str) -> tuple[str, float]:
 
 
 def describe(results: Results) -> dict[str, str]:
-    """worst (corruption), error (over all of them), resampling."""
+    """worst (corruption), error (over all of them), resampling, copies (smaller files)."""
     table, final, title = results.table("robustness"), results.final_model, results.title(results.final_model)
     rates = table[table["model"] == final].set_index(["condition", "severity", "metric"])["value"]
     worst, least_found, extreme = (
@@ -131,8 +138,20 @@ def describe(results: Results) -> dict[str, str]:
         f"({extreme['condition']}).",
         "resampling": f"The way of resampling moves the accuracy of {title} by at most {abs(moved):.1f} points "
         f"({method}).",
+        "copies": describe_copies(table, final),
         "error": describe_errors(results, table),
     }
+
+
+def describe_copies(table: pd.DataFrame, final: str) -> str:
+    """The range of the accuracy over smaller copies of the same files."""
+    rows = table.query("model == @final and metric == 'accuracy'").set_index("condition")["value"]
+    known = {f"{SIDE}-px files": rows[CLEAN]} | {f"{side} px": rows[f"copy of {side} px"] for side in COPIES}
+    worst, best = min(known, key=known.get), max(known, key=known.get)
+    return (
+        f"Read from copies of {COPIES[0]} to {SIDE} pixels per side, its accuracy is between {percent(known[worst])} "
+        f"({worst}) and {percent(known[best])} ({best})."
+    )
 
 
 def describe_errors(results: Results, table: pd.DataFrame) -> str:
@@ -176,7 +195,7 @@ def draw_robustness(results: Results) -> Drawing:
         f"Up to severity {REALISTIC} of {len(SEVERITIES)}, {worst['condition']} is worst: {results.title(final)} "
         f"falls from {percent(clean)} to {percent(worst['value'])} accuracy{_compare_errors(results, table)}"
     )
-    note = f"Accuracy on test in percent at threshold {HALF}, mean over seeds. Above: mean of all severities."
+    note = f"Accuracy on test in percent at threshold {HALF}. Above: mean of all severities."
     figure = new_figure(title, note, height=7.0)
     models, severities = average_severities(table), by_severity(table, final)
     upper, lower = figure.subplots(2, 1, height_ratios=(len(models), len(severities)), sharex=True)
