@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_runs import CNN, tiny_run
+from tiny_runs import CNN, TRAINED, tiny_run
 
 from pneumonia.config import ROOT, PneumoniaError, Run
 from pneumonia.data.catalog import build_catalog, hash_catalog, select_used
@@ -140,7 +140,7 @@ def test_training_table_follows_its_contract(trained):
 
 
 def test_resumed_after_ctrl_c_equals_uninterrupted(clean_tree, tmp_path, trained, catalog):
-    run = tiny_run(clean_tree, tmp_path, (CNN,), balance_classes=True)
+    run = tiny_run(clean_tree, tmp_path, (CNN,), **TRAINED)
     with pytest.raises(KeyboardInterrupt):
         train_all(run, catalog, say=kill_at("epoch  2/3"))
     assert checkpoint_path(run, run.models[0], 0).exists()
@@ -152,7 +152,7 @@ def test_resumed_after_ctrl_c_equals_uninterrupted(clean_tree, tmp_path, trained
 
 
 def test_resumed_after_its_last_epoch_equals_uninterrupted(clean_tree, tmp_path, trained, catalog):
-    run = tiny_run(clean_tree, tmp_path, (CNN,), balance_classes=True)
+    run = tiny_run(clean_tree, tmp_path, (CNN,), **TRAINED)
     with pytest.raises(KeyboardInterrupt):
         train_all(run, catalog, say=kill_at("epoch  3/3"))
     train_all(run, catalog, say=silent)
@@ -180,7 +180,7 @@ def die_in_the_middle_of_an_epoch(data: Path, home: Path, catalog: pd.DataFrame)
         return get(self, batch)
 
     RadiographGenerator.__getitem__ = die
-    run = tiny_run(data, home, (CNN,), balance_classes=True)
+    run = tiny_run(data, home, (CNN,), **TRAINED)
     with (home / "log").open("a") as log:
         train_all(run, catalog, say=lambda line: print(line, file=log, flush=True))
 
@@ -192,7 +192,7 @@ def test_resumed_after_kill_9_equals_uninterrupted(clean_tree, tmp_path, trained
     killed.join(300)
     assert killed.exitcode == -signal.SIGKILL
     assert "epoch  1/3" in (tmp_path / "log").read_text()
-    run = tiny_run(clean_tree, tmp_path, (CNN,), balance_classes=True)
+    run = tiny_run(clean_tree, tmp_path, (CNN,), **TRAINED)
     lines: list[str] = []
     train_all(run, catalog, say=lines.append)
     assert [line for line in lines if "  epoch" in line][0].startswith(f"{CNN} seed 0  epoch  2/3")

@@ -19,6 +19,7 @@ from pneumonia.series import WINDOW, simulated_run
 from pneumonia.studies import STUDIES, load_results
 
 CNN = "basic_cnn_augmented"  # the one network of the fixtures `trained` and `finished`
+TRAINED = {"balance_classes": True, "window": WINDOW}  # how it is trained; without a window it could not be final
 
 
 def tiny_run(data: Path | None, home: Path, names: tuple = (), seeds: tuple[int, ...] = (0,), **changes) -> Run:
@@ -36,7 +37,7 @@ def shrink(config: ModelConfig, **changes) -> ModelConfig:
 def train_tiny(data: Path, home: Path) -> tuple[Run, pd.DataFrame, list[dict]]:
     """(run, catalog, records) of the fixture `trained`: all baselines, and one network of two seeds."""
     names = ("majority", "metadata_logistic", "thumbnail_logistic", CNN)
-    run = tiny_run(data, home, names, seeds=(0, 1), balance_classes=True, window=WINDOW)  # so it can be final
+    run = tiny_run(data, home, names, seeds=(0, 1), **TRAINED)
     catalog = build_catalog(run)
     return run, catalog, train_all(run, catalog, say=lambda line: None)
 
