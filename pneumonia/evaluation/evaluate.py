@@ -44,8 +44,8 @@ FINAL_MODEL_RULE = (
     "Of the candidates whose worst ROC AUC over the validation split and its stress copies is within 0.01 of the best, "
     "the final model is the one that answers most alike: its logits on validation and on each stress copy have the "
     "highest mean correlation. Both are those of the ensemble. The test split is not consulted. Candidates are "
-    "networks that see true proportions and whose recipe leaves nothing in noise that tells the label "
-    "(docs/protocol.md). Of equal networks the earlier in the series wins."
+    "networks that see true proportions and from whose recipe the label cannot be read in noise (ROC AUC at most "
+    "0.60; docs/protocol.md)."
 )
 
 

@@ -21,6 +21,7 @@ from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
 from ..results import Results, hash_members
 from ..studies import STUDIES
+from ..transforms.augmentations import spell
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
 METRICS = (*THRESHOLD_METRICS, "threshold", *SCORE_METRICS)
@@ -98,7 +99,7 @@ def describe_model(results: Results, config: ModelConfig) -> dict[str, object]:
         "parameters": f"{trained['parameters'].mean():,.0f}",
         "window": config.window,
         "image_size": config.image_size if config.is_cnn or "thumbnail" in config.builder else UNDEFINED,
-        "augmentations": ", ".join(config.augmentations) or "none",
+        "augmentations": ", ".join(spell(config.augmentations)) or "none",
         "epochs": f"{trained['epochs'].mean():.0f}" if config.is_cnn else UNDEFINED,
         "cpu_minutes": f"{trained['cpu_seconds'].mean() / 60:.1f}",
         "images_per_second": f"{trained['images_per_second'].mean():,.0f}" if config.is_cnn else UNDEFINED,

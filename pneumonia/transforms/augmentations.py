@@ -161,6 +161,11 @@ BATCH_AUGMENTATIONS: dict[str, BatchAugmentation] = {
 }
 
 
+def spell(names: Iterable[str]) -> list[str]:
+    """The names as readers meet them: what is exchanged or changed."""
+    return [{"tones": "gray levels (in part)", "all_tones": "gray levels"}.get(name, name) for name in names]
+
+
 def check_augmentations(names: Iterable[str]) -> tuple[str, ...]:
     """The names as a tuple. Raises: PneumoniaError for one that is in neither of the two tables."""
     names = (names,) if isinstance(names, str) else tuple(names)

@@ -1,4 +1,4 @@
-"""Radiographs unchanged, averaged, augmented and as stress copies: examples, mean_images, augmented_batch, twins."""
+"""Radiographs as they are, averaged, augmented and as stress copies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...data.sizes import find_original_sizes
 from ...evaluation.estimate import join_words
 from ...results import Results
 from ...style import new_figure, own_axes
-from ...transforms.augmentations import AUGMENTATIONS, Films, augment_batch
+from ...transforms.augmentations import AUGMENTATIONS, Films, augment_batch, spell
 from ...transforms.stress_copies import STRESS_COPIES
 
 SHOWN_SIZE = 224  # pixels of a radiograph shown to the reader
@@ -135,7 +135,7 @@ def draw_augmented_batch(results: Results) -> Figure:
     sizes = np.tile(find_original_sizes(rows), (DRAWS, 1))
     # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
     films = Films(np.tile(images, (DRAWS, 1, 1)), sizes[:, 0] / sizes[:, 1], config.window)
-    title = f"Every epoch shows every radiograph anew, with random {join_words(list(names))}"
+    title = f"Every epoch shows every radiograph anew, with random {join_words(spell(names))}"
     note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
@@ -178,7 +178,7 @@ def draw_stress_copies(results: Results) -> Figure:
     )
     note = (
         "Stress copies: changes that a radiologist would not care about, drawn once per radiograph. "
-        f"p: probability of PNEUMONIA, mean over seeds. {attribute(results.run)}"
+        f"p: probability of PNEUMONIA. {attribute(results.run)}"
     )
     figure = new_figure(title, note, height=5.9)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -192,7 +192,7 @@ def draw_stress_copies(results: Results) -> Figure:
 
 
 def find_hardest_copy(results: Results) -> str:
-    """The split of stress copies on which the final model has the lowest ROC AUC, as in the rule that chose it."""
+    """The split of stress copies on which the final model has the lowest ROC AUC."""
     return min(
         (f"validation_{name}" for name in STRESS_COPIES),
         key=lambda split: results.estimate(results.final_model, split, "roc_auc").value,
