@@ -27,7 +27,7 @@ from pneumonia.studies.noise_control import COLUMNS as NOISE_COLUMNS
 from pneumonia.studies.noise_control import NETWORK, SPECTRUM, list_recipes
 from pneumonia.studies.pareto import COLUMNS as PARETO_COLUMNS
 from pneumonia.studies.pareto import GRID, METRICS, WIDTHS
-from pneumonia.studies.robustness import ALL, CLEAN, RESAMPLING
+from pneumonia.studies.robustness import ALL, CLEAN, COPIES, RESAMPLING
 from pneumonia.studies.three_class import COLUMNS as THREE_COLUMNS
 from pneumonia.transforms.corruptions import CORRUPTIONS, SEVERITIES
 from pneumonia.transforms.stress_copies import STRESS_COPIES
@@ -152,6 +152,7 @@ def make_robustness(run: Run) -> pd.DataFrame:
     for number, model in enumerate(image_models(run)):
         clean = 0.75 + 0.03 * number
         values = [(CLEAN, 0, clean), (ALL, 0, clean - 0.05), *((f"resampled {name}", 0, clean) for name in RESAMPLING)]
+        values += [(f"copy of {side} px", 0, clean - 1 / side) for side in COPIES]
         values += [
             (name, severity, clean - 0.002 * severity * place)
             for place, name in enumerate(CORRUPTIONS)

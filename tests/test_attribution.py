@@ -11,15 +11,18 @@ from tiny_runs import CNN
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.dataset import load_radiographs
-from pneumonia.evaluation.metrics import HALF, roc_auc
+from pneumonia.evaluation.metrics import HALF, roc_auc, threshold_metrics
+from pneumonia.evaluation.probability import to_logit
 from pneumonia.evaluation.scores import Scores
-from pneumonia.models.prediction import predict_all
+from pneumonia.models.prediction import predict_all, predict_pixels
 from pneumonia.models.weights import load_trained
+from pneumonia.results import read_table
 from pneumonia.series import WINDOW
 from pneumonia.studies.ablation import COLUMNS, METRICS, compute_ablation
 from pneumonia.studies.attribution import (
     BORDER,
     CENTRE,
+    Calibrated,
     build_changes,
     compute_attribution,
     load_encoding_swap,
@@ -36,14 +39,22 @@ def swap(clean_tree, tmp_path_factory):
     return folder
 
 
-def test_attribution_agrees_with_the_predictions(trained, swap):
-    run, catalog, _ = trained
+def test_attribution_agrees_with_the_predictions(finished, swap):
+    run, catalog = finished
     table = compute_attribution(run, catalog, swap)
     assert set(table["model"]) == {CNN}
     assert set(table["change"]) == {"validation", *STRESS_COPIES, "border", "centre", "encoding_swap"}
-    predictions = predict_all(run, catalog).query("model == @CNN and seed == 1 and split == 'validation_tones'")
-    value = table.query("change == 'tones' and metric == 'roc_auc' and seed == 1")["value"].item()
-    assert value == pytest.approx(roc_auc(predictions["label"], predictions["y_prob"]), abs=1e-6)
+    scores = Scores.parse(read_table(run, "predictions")).calibrated(read_table(run, "calibration"))
+    part = scores[CNN]["validation_tones"]
+    measured = table.query("change == 'tones' and seed == 1").set_index("metric")["value"]
+    assert measured["roc_auc"] == pytest.approx(roc_auc(part.y_true, part.y_prob["1"]), abs=1e-6)
+    expected = threshold_metrics(part.y_true, part.y_prob["1"])
+    for metric in ("accuracy", "sensitivity", "specificity"):
+        assert measured[metric] == pytest.approx(expected[metric], abs=1e-6), "at 0.5 after calibration"
+    plain = scores[CNN]["validation"]
+    normal = plain.y_true == 0
+    moved = (to_logit(part.y_prob["1"]) - to_logit(plain.y_prob["1"]))[normal].mean()
+    assert measured["logit_change_normal"] == pytest.approx(moved, abs=1e-3)
     still = table.query("change in ('validation', 'encoding_swap') and metric.str.startswith('logit')")["value"]
     assert (still == 0).all()  # nothing was changed there: both folders hold the same files
 
@@ -64,12 +75,15 @@ def test_copies_and_masks_change_what_they_say(trained):
     assert len(labels) == len(images)
 
 
-def test_swap_sees_another_encoding(trained, swap):
-    run, catalog, _ = trained
+def test_swap_sees_another_encoding(finished, swap):
+    run, _ = finished
     first, second = load_encoding_swap(swap, 32, WINDOW)
-    model = load_trained(run, run.model(CNN), 0)
+    network, calibration = load_trained(run, run.model(CNN), 0), read_table(run, "calibration")
+    model = Calibrated(network, calibration, CNN, 0)
     measured = {row["metric"]: row["value"] for row in measure_swap(model, (first, 255 - second))}
-    assert abs(measured["logit_change_normal"]) > 0
+    before, after = (to_logit(predict_pixels(network, images)) for images in (first, 255 - second))
+    slope = calibration.query("model == @CNN and seed == '0'")["slope"].item()
+    assert measured["logit_change_normal"] == pytest.approx(slope * (after - before).mean(), rel=1e-3) != 0
     assert measured["logit_sd"] > 0
 
 

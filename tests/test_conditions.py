@@ -69,13 +69,14 @@ def test_what_is_kept_is_not_scored_again(finished, monkeypatch):
         np.testing.assert_array_equal(again.y_prob["none", 0][model], y_prob)
 
 
-def test_measured_values_are_means_over_seeds():
+def test_measured_values_are_those_of_the_mean_probability():
     rows = pd.DataFrame({"label": [0, 0, 1, 1], "patient_id": list("abcd")})
     y_prob = np.array([[0.1, 0.9, 0.9, 0.9], [0.1, 0.1, 0.9, 0.2]])
     measured = measure_conditions(conditions.Scored(rows, {("x", 1): {"net": y_prob}}), draws=20, with_roc_auc=True)
     assert measured["net", "x", 1, "accuracy"].value == pytest.approx(0.75)
-    assert measured["net", "x", 1, "specificity"].value == pytest.approx(0.75)
-    assert measured["net", "x", 1, "roc_auc"].value == pytest.approx((0.75 + 1.0) / 2)
+    assert measured["net", "x", 1, "specificity"].value == pytest.approx(0.5)  # of single seeds: 0.5 and 1
+    assert measured["net", "x", 1, "roc_auc"].value == pytest.approx(1.0)  # 0.75 and 1
+    assert measured["net", "x", 1, "accuracy"].seeds == 2
     assert measured["net", "x", 1, "accuracy"].samples.shape == (20,)
     assert threshold_metrics(rows["label"], y_prob[0])["accuracy"] == 0.75
 

@@ -63,8 +63,8 @@ def test_a_site_is_evaluated_and_reported(finished, site, tmp_path):
     report = write_external(found, "Tiny CNN", tmp_path / "report")
     text = report.read_text()
     assert "20 radiographs of 20 patients, 10 of them PNEUMONIA; files that could not be read: 1." in text
-    mean = found.metrics.query("split == 'test' and seed == 'mean' and metric == 'accuracy'")["value"].item()
-    assert f"| {100 * mean:.1f} % (" in text.split("| accuracy |")[1].splitlines()[0]
+    shown = found.metrics.query("split == 'test' and seed == 'ensemble' and metric == 'accuracy'")["value"].item()
+    assert f"| {100 * shown:.1f} % (" in text.split("| accuracy |")[1].splitlines()[0]
     assert {file.name for file in report.parent.iterdir()} == {
         *("report.md", "predictions.csv", "metrics.csv", "drift.csv", "recalibration.csv")
     }

@@ -15,8 +15,10 @@ from pneumonia.studies.conditions import (
 )
 from pneumonia.studies.robustness import (
     ALL,
+    COPIES,
     RESAMPLING,
     compute_corruption_errors,
+    copy_at,
     find_worst,
     find_worst_resampling,
     resample,
@@ -64,4 +66,13 @@ def test_resampling_goes_to_the_size_of_the_model(chests):
 
 def test_every_condition_is_named_once():
     named = [(condition.name, condition.severity) for condition in robustness.build_conditions()]
-    assert len(named) == len(set(named)) == 1 + 4 + 16 * 5
+    assert len(named) == len(set(named)) == 1 + 4 + len(COPIES) + 16 * 5
+
+
+def test_smaller_copies_are_antialiased_and_keep_what_is_coarse(chests):
+    copies = copy_at(chests, [], 16)
+    assert copies.shape == (12, 16, 16) and copies.dtype == np.uint8
+    blocks = chests.reshape(12, 16, 4, 16, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(copies, blocks, atol=0.51)
+    shown = {c.name: c.change(chests, []).shape[1] for c in robustness.build_conditions() if "copy" in c.name}
+    assert shown == {f"copy of {side} px": side for side in COPIES}

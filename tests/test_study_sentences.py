@@ -23,6 +23,7 @@ from pneumonia.studies.attribution import spell
 from pneumonia.studies.bench import describe_backends, describe_goal, tabulate_pipeline
 from pneumonia.studies.outliers import tabulate_outliers
 from pneumonia.studies.predict_bench import describe_agreement, tabulate_reading
+from pneumonia.transforms.corruptions import SIDE
 
 FINAL = "robust_cnn"
 ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"
@@ -100,6 +101,13 @@ def test_the_resampling_that_moves_most_is_named(tables):
     table.loc[chosen, "value"] -= 0.03
     text = describe("robustness", "resampling", make_results({"robustness": table}))
     assert "at most 3.0 points (area)" in text
+
+
+def test_smaller_copies_are_given_as_a_range(results, tables):
+    rows = tables["robustness"].query("model == @FINAL and metric == 'accuracy'").set_index("condition")["value"]
+    worst, clean = (f"{100 * rows[name]:.1f} %" for name in ("copy of 64 px", "none"))
+    text = describe("robustness", "copies", results)
+    assert text.endswith(f"is between {worst} (64 px) and {clean} ({SIDE}-px files).")
 
 
 def test_masks_and_power_and_ranges(results, tables):
