@@ -5,18 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import model_selection
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from pneumonia.config import PneumoniaError
-from pneumonia.data import sizes
+from pneumonia.data import propensity
+from pneumonia.data.propensity import LARGEST_WEIGHT, effective_sample_size, weigh_by_size
 from pneumonia.data.sizes import (
-    LARGEST_WEIGHT,
-    effective_sample_size,
     find_original_sizes,
     read_original_sizes,
-    weigh_by_size,
 )
 
 KNOWN = "test/NORMAL/IM-0001-0001.jpeg"  # 1857 x 1317 pixels
@@ -109,7 +106,7 @@ def test_weights_are_the_same_every_time_and_leave_the_rows_alone():
 def test_large_weights_are_clipped(monkeypatch):
     rows = draw_rows(gap=0.8)
     clipped = weigh_by_size(rows)
-    monkeypatch.setattr(sizes, "LARGEST_WEIGHT", np.inf)
+    monkeypatch.setattr(propensity, "LARGEST_WEIGHT", np.inf)
     free = weigh_by_size(rows)
     cut = 0
     for label in (0, 1):
@@ -131,7 +128,7 @@ def test_the_propensity_of_a_child_is_fitted_on_others(monkeypatch):
             held.extend(used)
         return cross_val_predict(model, features, labels, cv=cv, **options)
 
-    monkeypatch.setattr(model_selection, "cross_val_predict", watch)
+    monkeypatch.setattr(propensity, "cross_val_predict", watch)
     weigh_by_size(rows)
     assert sorted(held) == list(range(200))
 

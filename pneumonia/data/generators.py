@@ -18,8 +18,9 @@ from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
+from .propensity import weigh_by_size
 from .radiograph import Decoded, decode_file
-from .sizes import describe_unknown_proportions, weigh_by_size
+from .sizes import describe_unknown_proportions
 
 SHOWN = 5  # unreadable files that a warning names
 QUIET_SECONDS = 2  # of decoding, before a progress bar appears

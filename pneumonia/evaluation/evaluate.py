@@ -111,7 +111,7 @@ def choose_final_model(scores: Scores, candidates: list[str]) -> str:
         raise PneumoniaError("final model: no candidates; name at least one model that was evaluated")
     wanted = ["validation", *scores.stress_copies]
     for model in candidates:
-        if missing := [split for split in wanted if split not in scores.get(model, {})]:
+        if missing := [split for split in wanted if split not in scores[model]]:
             raise PneumoniaError(
                 f"predictions.csv: {model} has no {', '.join(missing)}; predict it or drop the candidate"
             )

@@ -96,7 +96,7 @@ def draw_ablation(results: Results) -> Drawing:
         "The deep CNN in small: 96 px, 12 epochs; ticks: single seeds. Calibrated on validation and its stress copies. "
         f"The recipe that withstands stress best: {TITLES[best]}. The test split was scored once, for all rows."
     )
-    figure = new_figure(title, note, height=2.2 + 0.38 * len(table))
+    figure = new_figure(title, note, height=2.2 + 0.41 * len(table))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
     plot_ranking(table, left).set(xlabel="ROC AUC", title="ranking")
     plot_accuracy(table, right).set(xlabel="accuracy on test (% of radiographs)", title="at threshold 0.5")

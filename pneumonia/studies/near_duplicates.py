@@ -19,7 +19,7 @@ from scipy.spatial.distance import cdist
 from ..config import Run
 from ..data.dataset import SPLITS, Radiographs, load_radiographs
 from ..evaluation.estimate import Estimate
-from ..evaluation.metrics import DECIMALS, accuracy, bootstrap_weights, percentile_interval, roc_auc
+from ..evaluation.metrics import DECIMALS, accuracy, bootstrap_weights, draw_ensembles, percentile_interval, roc_auc
 from ..results import Results
 from .study import Study, Table, catalog_hash
 
@@ -96,17 +96,23 @@ def measure(results: Results) -> dict[str, dict[str, Estimate]]:
     kept = ~np.isin(test.paths, list(leave_out(results.table("near_duplicates"))))
     return {
         name: {
-            metric: _estimate(metric, test.y_true[chosen], test.ensemble[chosen], test.patient_ids[chosen], draws)
+            metric: _estimate(
+                metric, test.y_true[chosen], np.stack(test.seeds)[:, chosen], test.patient_ids[chosen], draws
+            )
             for metric in METRICS
         }
         for name, chosen in (("official", np.ones_like(kept)), ("without", kept))
     }
 
 
-def _estimate(metric: str, y_true: np.ndarray, y_prob: np.ndarray, patient_ids: np.ndarray, draws: int) -> Estimate:
-    compute = METRICS[metric]
-    interval = percentile_interval(compute(y_true, y_prob, bootstrap_weights(patient_ids, draws)))
-    return Estimate.of(metric, compute(y_true, y_prob), *interval, len(y_true))
+def _estimate(metric: str, y_true: np.ndarray, seeds: np.ndarray, patient_ids: np.ndarray, draws: int) -> Estimate:
+    """Of the mean of the probabilities `seeds` (seeds, n), with its interval over patients and seeds."""
+    compute, weights = METRICS[metric], bootstrap_weights(patient_ids, draws)
+    ensembles, way_of = draw_ensembles(seeds, draws)
+    samples = np.empty(draws)
+    for way, y_prob in enumerate(ensembles):
+        samples[way_of == way] = compute(y_true, y_prob, weights[way_of == way])
+    return Estimate.of(metric, compute(y_true, seeds.mean(axis=0)), *percentile_interval(samples), len(y_true))
 
 
 def describe(results: Results) -> dict:
