@@ -25,8 +25,8 @@ from ..evaluation.scores import Scores
 from ..records import load_matching_record
 from ..results import Results
 from ..style import new_figure, own_axes
-from .networks import RECIPE, networks_run
-from .study import Figure, Study, catalog_hash
+from .networks import RECIPE, networks_run, recipe_hash
+from .study import Figure, Study
 
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 1.00)  # of the training patients
 SEEDS = (0, 1, 2)  # of the initialisation and of the patients drawn
@@ -277,5 +277,5 @@ STUDY = Study(
     looks_at_test="learning curve: small networks, 5 to 100 % of the patients",
     networks=curve_run,
     train=train_curve,
-    depends_on=catalog_hash,
+    depends_on=recipe_hash,
 )

@@ -7,10 +7,15 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ..config import ROOT, ModelConfig, Run
+from ..config import ROOT, ModelConfig, Run, short_hash
 from ..series import ABLATION
 
 RECIPE = next(row for row in ABLATION if row.name == "ablation_shape")  # 96 px and 12 epochs
+
+
+def recipe_hash(record: dict) -> str:
+    """What the studies of RECIPE depend on: the radiographs, and the recipe. Args: record: run.json."""
+    return short_hash([record["catalog_hash"], RECIPE.hash()])
 
 
 def networks_run(base: Run, name: str, models: tuple[ModelConfig, ...], seeds: tuple[int, ...]) -> Run:

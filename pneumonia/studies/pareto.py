@@ -17,8 +17,8 @@ from ..evaluation.scores import Scores
 from ..records import load_record
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
-from .networks import RECIPE, networks_run, train_networks
-from .study import Figure, Study, catalog_hash
+from .networks import RECIPE, networks_run, recipe_hash, train_networks
+from .study import Figure, Study
 
 SEEDS = (0,)
 WIDTHS = {"build_half_cnn": 0.5, "build_deep_cnn": 1.0, "build_wide_cnn": 1.5}
@@ -205,5 +205,5 @@ STUDY = Study(
     looks_at_test="pareto: small networks of several widths, sizes and epochs",
     networks=pareto_run,
     train=train_networks,
-    depends_on=catalog_hash,
+    depends_on=recipe_hash,
 )

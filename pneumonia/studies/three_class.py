@@ -19,8 +19,8 @@ from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_i
 from ..records import hash_file, load_matching_record, record_path, weights_path, write_json
 from ..results import Results
 from ..style import new_figure, own_axes
-from .networks import RECIPE, networks_run
-from .study import Figure, Study, catalog_hash
+from .networks import RECIPE, networks_run, recipe_hash
+from .study import Figure, Study
 
 if TYPE_CHECKING:
     import keras
@@ -232,5 +232,5 @@ STUDY = Study(
     looks_at_test="three outputs (normal, bacterial, viral) beside one",
     networks=three_class_run,
     train=train_members,
-    depends_on=catalog_hash,
+    depends_on=recipe_hash,
 )
