@@ -14,10 +14,11 @@ import pytest
 
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.evaluation.calibration import apply_platt
 from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
 from pneumonia.models.weights import load_trained
 from pneumonia.records import load_record
-from pneumonia.results import hash_members
+from pneumonia.results import hash_members, read_table
 from pneumonia.series import real_run
 
 MODELS = ROOT / "models"
@@ -50,27 +51,34 @@ def test_exported_from_the_final_model_at_hand(model):
     assert all((MODELS / part["name"]).stat().st_size < 20_000_000 for part in model.record["files"])
 
 
+def calibration() -> np.ndarray:
+    """slope and intercept of each member: (seeds, 2)."""
+    table = read_table(real_run(None), "calibration")
+    return table.loc[table["model"] == CONFIG.name, ["slope", "intercept"]].to_numpy()
+
+
 def test_agrees_with_keras(model, members, images):
     given = images[..., None].astype(np.float32)
-    expected = np.mean([member.predict(given, verbose=0)[:, 0] for member in members], axis=0)
+    raw = [member.predict(given, verbose=0)[:, 0] for member in members]
+    expected = np.mean([apply_platt(one, *row) for one, row in zip(raw, calibration(), strict=True)], axis=0)
     assert np.abs(model.score(images)["probability"] - expected).max() < 1e-4
 
 
 def test_heatmap_is_gradcam_by_gradients(model, members, images):
-    """The gradient of the mean logit, taken by TensorFlow, weights the feature maps as the closed form says."""
+    """The gradient of the mean calibrated logit, by TensorFlow, weights the feature maps as the closed form says."""
     import keras
     import tensorflow as tf
 
     from pneumonia.models.gradcam import find_pooled_head
 
     given, total = tf.constant(images[:3, ..., None], tf.float32), 0
-    for member in members:
+    for member, (slope, _) in zip(members, calibration(), strict=True):
         pooling, dense = find_pooled_head(member)
         features = tf.Variable(keras.Model(member.inputs[0], pooling.input)(given, training=False))
         with tf.GradientTape() as tape:
             logit = tf.reduce_mean(features, axis=(1, 2)) @ dense.kernel + dense.bias
         weights = tf.reduce_sum(tape.gradient(logit, features), axis=(1, 2))
-        total = total + tf.einsum("nhwc,nc->nhw", features, weights).numpy()
+        total = total + slope * tf.einsum("nhwc,nc->nhw", features, weights).numpy()
     evidence = model.score(images[:3], OUTPUTS)["evidence"]
     assert np.abs(evidence - total / len(members)).max() < 1e-3 * np.abs(evidence).max()
 

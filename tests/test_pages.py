@@ -26,6 +26,8 @@ from pneumonia.studies.study import Table
 
 ALERT = (166, 25, 46)  # the colour of the SIMULATED mark in presentation.typ
 PPI = 36  # enough to see that mark
+# The commands of what is to be measured with the network of docs/protocol.md (test_study.NOT_YET).
+NOT_YET = {"robustness", "masking", "ablation", "noise-control", "bench --only predict"}
 SECTIONS = ["Overview", "Business Problem", "Data Understanding", "Data Preparation & Analysis", "Modeling"]
 SECTIONS += ["Visualizations", "Conclusions", "Next Steps", "Repository structure"]
 DEFINITIONS = re.compile(  # what no run could change
@@ -176,7 +178,9 @@ def test_a_study_that_was_not_measured_says_how(results):
 def test_committed_pages_are_what_the_templates_give(committed):
     for path, text in build_pages(committed).items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run `make report`"
-        assert "Not measured" not in text and "nan" not in re.findall(r"\w+", text), path
+        missing = re.findall(r"Not measured .*`python -m (?:pneumonia )?(.+)`\)", text)
+        assert len(missing) == text.count("Not measured") and set(missing) <= NOT_YET, path
+        assert "nan" not in re.findall(r"\w+", text), path
     by_hand = {"protocol.md"}  # it was there before any result
     pages = {path.name for path in TEMPLATES.glob("*.md")} - {"README.md"}
     assert {path.name for path in (ROOT / "docs").iterdir()} == pages | by_hand
@@ -210,7 +214,7 @@ def test_notebook_says_what_can_be_filled(filler, simulated):
     cells = [cell.source for cell in nbformat.read(ROOT / "final_notebook.ipynb", 4).cells if cell.cell_type == "code"]
     texts = [text for source in cells for text in re.findall(r'"""(.*?)"""', source, re.S)]
     tables = [name for source in cells for name in re.findall(r'story\.report_table\("([\w.]+)"', source)]
-    assert len(texts) > 20 and len(tables) > 5
+    assert len(texts) > 15 and len(tables) > 5
     for text in texts:
         assert "Not measured" not in filler.fill(text)
         assert without_studies.fill(text)
@@ -235,7 +239,7 @@ def test_values_are_filled_in_and_other_braces_left_alone(filler, committed):
         ("final.tests.accuracy", "test"),
         ("final.test.accuracy.intervall", "interval"),
         ("study.robustnes.worst", "robustness"),
-        ("study.robustness.wurst", "worst"),
+        ("study.near_duplicates.pears", "pairs"),
         ("table.result", "results"),
     ],
 )
