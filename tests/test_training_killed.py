@@ -70,6 +70,13 @@ def test_killed_twenty_times_equals_uninterrupted(clean_tree, tmp_path, processe
             assert process.exitcode == 0
             assert_same(killed, uninterrupted)
             shutil.rmtree(killed.models_dir)
+    shutil.rmtree(killed.models_dir, ignore_errors=True)  # and once more, when there is something to resume
+    process = processes.Process(target=train, args=(clean_tree, homes["killed"], catalog))
+    process.start()
+    while process.is_alive() and not any(killed.cache.glob("checkpoint-*")):
+        time.sleep(0.01)
+    process.kill()
+    process.join()
     train(clean_tree, homes["killed"], catalog)
     assert_same(killed, uninterrupted)
     assert "continuing after epoch" in (homes["killed"] / "log").read_text()  # else nothing was resumed
