@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from functools import partial
 from pathlib import Path
 
-from .config import PneumoniaError, Run
-from .studies import STUDIES, load_results
+from . import interrupts
+
+if __name__ == "__main__" or Path(sys.argv[0]).stem == "pneumonia":  # the program, not a test or a notebook
+    interrupts.leave_at_once()
+
+import argparse  # noqa: E402  Ctrl-C is heard from here on
+import os  # noqa: E402
+from contextlib import nullcontext  # noqa: E402
+from functools import partial  # noqa: E402
+
+from .config import PneumoniaError, Run  # noqa: E402
+from .studies import STUDIES, load_results  # noqa: E402
 
 LOOK = "scoring of newly trained weights by `evaluate`"
 OPTIONS = {  # of the studies that have a step of their own
@@ -21,18 +28,22 @@ OPTIONS = {  # of the studies that have a step of their own
 def main(arguments: list[str] | None = None) -> int:
     """Run one step. Returns: 0 done, 1 `predict` left some out, 2 cannot be done, 130 interrupted."""
     options = build_parser().parse_args(arguments)
+    interrupts.forget()
     try:
-        return options.step(options) or 0
-    except PneumoniaError as error:
-        print(f"pneumonia: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
-        print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+        with nullcontext() if options.step is run_predict else interrupts.raised():  # `predict` knows when
+            return options.step(options) or 0
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or interrupts.happened():  # a library may have made another of it
+            print("pneumonia: interrupted; run the same command again to continue", file=sys.stderr)
+            return interrupts.INTERRUPTED
+        if isinstance(error, PneumoniaError):
+            print(f"pneumonia: {error}", file=sys.stderr)
+            return 2
+        if isinstance(error, ModuleNotFoundError):
+            extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
+            print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
+            return 2
+        raise
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -93,7 +104,13 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     add("--cluster", metavar="ADDRESS", help="on Ray: auto, or ray://HOST:PORT; needs --out")
     add("--out", type=Path, metavar="DIR", help="where --cluster writes its Parquet parts")
     add("--batch-size", type=int, default=32, metavar="N", help="default 32")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that decode; default: all cores")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that decode; default: all cores",
+    )
     parser.epilog = "Exit status: 0 all read, 1 some could not be, 2 nothing usable. Not for clinical use."
 
 

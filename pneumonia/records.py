@@ -9,7 +9,6 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from .config import ModelConfig, PneumoniaError, Run, short_hash
@@ -128,6 +127,8 @@ def hash_file(path: Path) -> str:
 
 def installed_versions() -> dict[str, str]:
     """Versions of what a result can depend on."""
+    from importlib.metadata import version  # slow to import, and `predict` needs none
+
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
@@ -135,6 +136,74 @@ def installed_versions() -> dict[str, str]:
         except ImportError:
             continue
     return found
+
+
+class Lock:
+    """What one process at a time may write to. However the process ends, the system frees it.
+
+    `.lock-<name>` beside a file, or `.lock` in a folder, says who holds it; the file may be replaced meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises: PneumoniaError naming the process that holds it. Where no lock can be had (a folder that cannot be
+        written to, a file system without locks) there is none."""
+        self.file = path / ".lock" if path.is_dir() else path.with_name(f".lock-{path.name}")
+        self.descriptor: int | None = None
+        while self.descriptor is None:
+            try:
+                descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError:
+                return
+            try:
+                _lock(descriptor)
+                if not os.path.samestat(os.fstat(descriptor), os.stat(self.file)):  # just freed, and removed
+                    raise FileNotFoundError
+                self.descriptor = descriptor
+            except (BlockingIOError, PermissionError):  # of Linux and macOS; of Windows
+                holder = _read_holder(descriptor)
+                os.close(descriptor)
+                remedy = "wait until it ends, or choose another name"
+                raise PneumoniaError(f"{path}: {holder} is writing to it; {remedy}") from None
+            except FileNotFoundError:
+                os.close(descriptor)
+            except OSError:
+                os.close(descriptor)
+                return
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.write(self.descriptor, f"process {os.getpid()} on {platform.node()}, since {since},".encode())
+
+    def free(self) -> None:
+        if self.descriptor is None:
+            return
+        if os.name == "posix":  # while it is held, so that nobody loses a lock of his own
+            self.file.unlink(missing_ok=True)
+        os.close(self.descriptor)
+        self.descriptor = None
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process, or raise BlockingIOError (Windows: PermissionError)."""
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # a byte that is locked cannot be read there
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    os.ftruncate(descriptor, 0)  # what a process left that was killed
+
+
+def _read_holder(descriptor: int) -> str:
+    """Who holds the lock; he may have taken it this very moment."""
+    for _ in range(50):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        if found := os.read(descriptor, 500).decode("utf-8", "replace"):
+            return found
+        time.sleep(0.02)
+    return "another process"
 
 
 class Stopwatch:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from pneumonia import __main__ as cli
 from pneumonia.config import ROOT
+from pneumonia.data import decoding
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.inference import reader
 from pneumonia.inference.command import name_heatmap, printable
@@ -317,3 +318,158 @@ def test_the_size_of_the_originals_silences_it_and_is_a_setting(squares, windowe
     for size in ("1857", "0x5", "1857x-3", "axb"):
         assert predict(squares, "--original-size", size) == 2
         assert capsys.readouterr().err.endswith("must be WIDTHxHEIGHT in pixels, such as 1857x1317\n")
+
+
+def damage(folder: Path) -> Path:
+    """A film of many comments, which no decoder is through with in an hour."""
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "0.gif")
+    plain = (folder / "0.gif").read_bytes()
+    at = plain.index(b"\x2c", 13 + 3 * 2)
+    (folder / "0.gif").write_bytes(plain[:at] + b"\x21\xfe\x01a\0" * 1_000_000 + plain[at:])
+    return folder / "0.gif"
+
+
+def test_a_hostile_film_holds_nobody_up(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(decoding, "SECONDS", 1)
+    film = damage(tmp_path)
+    assert predict(film, folder, "--csv", tmp_path / "x.csv") == 1
+    out, err = capsys.readouterr()
+    assert err == f"pneumonia: {film}: takes more than 1 seconds to decode; save the picture anew\n"
+    assert [row["error"] == "" for row in read_rows(tmp_path / "x.csv")] == [False] + [True] * 6
+    assert out.startswith(f"{tmp_path / 'x.csv'}: 6 read, 1 failed, ")
+
+
+def test_the_last_line_counts(folder, tmp_path, capsys):
+    (tmp_path / "bad.jpeg").write_text("no image")
+    table = tmp_path / "x.csv"
+    assert predict(tmp_path / "bad.jpeg", folder / "sub", "--csv", table) == 1
+    out = capsys.readouterr().out
+    assert out == f"{table}: 2 read, 1 failed, 2 flagged, 2 referred. Not for clinical use.\n", "they are adults"
+    assert predict(folder, "--csv", table, "--resume", "--json") == 0
+    out, err = capsys.readouterr()
+    answers = [json.loads(line) for line in out.splitlines()]
+    flagged, referred = (sum(bool(answer[key]) for answer in answers) + 2 for key in ("warnings", "refer"))
+    assert len(answers) == 4
+    assert err == (
+        f"{table}: 6 read (2 of them before), 0 failed, {flagged} flagged, {referred} referred. Not for clinical use.\n"
+    )
+
+
+def test_a_film_that_has_changed_since_is_named(folder, tmp_path, capsys):
+    films, table = shutil.copytree(folder, tmp_path / "films"), tmp_path / "x.csv"
+    assert predict(films, "--csv", table) == 0
+    rows = read_rows(table)
+    assert [int(row["bytes"]) for row in rows] == [os.path.getsize(row["path"]) for row in rows]
+    capsys.readouterr()
+    assert predict(films, "--csv", table, "--resume") == 0
+    assert capsys.readouterr().err == ""
+    Image.fromarray(np.zeros((300, 200), np.uint8)).save(films / "a b.png")
+    assert predict(films, "--csv", table, "--resume") == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"pneumonia: 1 answered before and changed since, such as {films / 'a b.png'}; ")
+    assert err.count("\n") == 1 and read_rows(table) == rows
+
+
+def test_a_formula_for_a_name(folder, tmp_path):
+    shutil.copy(folder / "a b.png", tmp_path / "=1+1.png")
+    command = [*COMMAND, "--csv", "x.csv", "--resume", "=1+1.png"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for before in ("", " (1 of them before)"):
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0 and ended.stdout.startswith(f"x.csv: 1 read{before}, 0 failed, ")
+    assert [row["path"] for row in read_rows(tmp_path / "x.csv")] == ["./=1+1.png"]
+
+
+def test_the_second_writer_is_told_who_the_first_is(many, tmp_path):
+    table = tmp_path / "x.csv"
+    command = [*COMMAND, "-", "--csv", str(table), "--batch-size", "2"]
+    first = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    first.stdin.write("".join(f"{many / f'{number:04d}.png'}\n" for number in range(20)))
+    first.stdin.flush()
+    wait_for_rows(table, 2, first)
+    for options in ([], ["--resume"]):
+        second = run(many / "0500.png", "--csv", table, *options)
+        assert second.returncode == 2 and second.stderr.count("\n") == 1
+        assert f"{table}: process {first.pid} on " in second.stderr and "is writing to it" in second.stderr
+    out, _ = first.communicate(timeout=120)
+    assert first.returncode == 0 and "20 read" in out and len(read_rows(table)) == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9.png\n", "nowhere.png\n".encode("utf-16"), b"\xef\xbb\xbfnowhere.png\n"])
+def test_lists_that_are_not_utf_8(content):
+    ended = subprocess.run([*COMMAND, "-"], cwd=ROOT, input=content, capture_output=True, check=False)
+    assert ended.returncode == 2 and ended.stderr.count(b"\n") == 1, ended.stderr
+    assert b"nowhere.png: cannot be read" in ended.stderr or b"caf\\udce9.png: cannot be read" in ended.stderr
+
+
+def test_a_film_piped_in_is_one_line(folder):
+    for content in ((folder / "a b.png").read_bytes(), b"a\0b/*.jpg\n"):
+        ended = subprocess.run([*COMMAND, "-"], cwd=ROOT, input=content, capture_output=True, check=False)
+        assert ended.returncode == 2 and ended.stderr.count(b"\n") == 1
+        assert b"pneumonia: standard input: not a list of paths" in ended.stderr
+
+
+def test_a_line_of_200_000_characters(folder, tmp_path):
+    ended = run("-", "--csv", tmp_path / "x.csv", input=f"{'x' * 200_000}\n{folder}/a b.png\n")
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1 and len(ended.stderr) < 2_000
+    assert "200,000 characters" in ended.stderr and "File name too long" in ended.stderr
+    assert run("-", "--csv", tmp_path / "x.csv", "--resume", input=f"{folder}/a b.png\n").returncode == 0
+    assert len(read_rows(tmp_path / "x.csv")) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("options", [[], ["--json"], ["--csv"]])
+def test_full_disk_behind_standard_output(many, tmp_path, options):
+    options = [*options, str(tmp_path / "x.csv")] if "--csv" in options else options
+    with open("/dev/full", "w") as full:
+        command = [*COMMAND, str(many / "0000.png"), *options]
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+    assert "standard output: cannot be written (No space left on device); free the disk" in ended.stderr
+    assert not options or options[0] != "--csv" or len(read_rows(tmp_path / "x.csv")) == 1, "what was answered is kept"
+
+
+def test_without_docstrings_and_asserts(folder, tmp_path):
+    command = [sys.executable, "-OO", *COMMAND[1:], str(folder), "--heatmap", str(tmp_path), "--csv"]
+    ended = subprocess.run([*command, tmp_path / "x.csv"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0 and ended.stderr == "" and len(read_rows(tmp_path / "x.csv")) == 6
+
+
+# What has just been imported when Ctrl-C comes; pneumonia.interrupts is the first that we import.
+MOMENTS = ("pneumonia.interrupts", "argparse", "pneumonia.config", "numpy._core.multiarray", "numpy", "PIL.Image")
+MOMENTS += ("pneumonia.inference.command", "onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_at_the_start(folder, moment):
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], str(folder)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_interrupts, **pipes)
+    for line in process.stderr:
+        if line.split("|")[-1].strip() == moment:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = [line for line in process.stderr.read().splitlines() if not line.startswith("import time:")]
+    process.communicate(timeout=60)
+    assert process.returncode == 130 and rest == ["pneumonia: interrupted"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("rows", [1, 2, 5, 9, 14])
+def test_ctrl_c_while_a_hostile_film_is_decoded(many, tmp_path, rows):
+    """Heard at once, whatever the decoders are at, and twice as well as once."""
+    table, film = tmp_path / "x.csv", damage(tmp_path)
+    names = [str(many / f"{number:04d}.png") for number in range(15)] + [str(film)] * 4
+    command = [*COMMAND, *names, "--csv", str(table), "--batch-size", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_interrupts, stderr=subprocess.PIPE, text=True)
+    wait_for_rows(table, rows, process)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    if rows % 2:
+        process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and time.monotonic() - start < 30
+    assert error.startswith("pneumonia: interrupted") and error.count("\n") == 1
+    assert run(*names[:15], "--csv", table, "--resume").returncode == 0 and len(read_rows(table)) == 15

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import zlib
+
 import numpy as np
 import pytest
 from dicom_files import SECRETS, SYNTAXES, make_dicom
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data.dicom import Header, explain_header, read_dicom
@@ -111,10 +116,26 @@ def test_bad_files_end_in_one_line_without_the_patient(problem, capsys, caplog):
     assert caught.value.__cause__ is None, "a traceback would quote the header"
 
 
-def test_deflated_is_refused_before_it_is_unpacked():
-    content = b"\0" * 128 + b"DICM" + b"1.2.840.10008.1.2.1.99"
+def deflate(content: bytes, version: bytes) -> bytes:
+    """The file with all behind its header as one zlib stream; `version` is an element before the transfer syntax."""
+    dataset = dcmread(io.BytesIO(content))
+    dataset.file_meta.FileMetaInformationVersion = version
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    file = io.BytesIO()
+    dataset.save_as(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("version", [b"\0\1", b"\0" * 5000], ids=["usual", "the syntax stands behind byte 4,096"])
+def test_deflated_is_refused_before_it_is_unpacked(version, monkeypatch):
+    content = deflate(make_dicom(RAMP), version)
+    monkeypatch.setattr(zlib, "decompress", None)
     with pytest.raises(PneumoniaError, match="deflated"):
         decode(content, "x.dcm", 32)
+
+
+def test_the_syntax_of_deflated_files_in_a_text_is_no_reason_to_refuse():
+    assert np.array_equal(read(make_dicom(RAMP, ImageComments=f"not {DeflatedExplicitVRLittleEndian}")), RAMP)
 
 
 @pytest.mark.parametrize(

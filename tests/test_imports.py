@@ -11,7 +11,7 @@ from pathlib import Path
 from pneumonia.config import ROOT
 
 LAYERS = (  # from the bottom up: a part of the package may import what is below it, and its own modules
-    {"config"},
+    {"config", "interrupts"},
     {"records", "series", "ray_cluster"},
     {"evaluation", "transforms"},
     {"data", "style"},

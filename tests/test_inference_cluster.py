@@ -18,6 +18,7 @@ from pneumonia import __main__ as cli
 from pneumonia import ray_cluster
 from pneumonia.config import ROOT
 from pneumonia.data.simulate import simulate_radiograph
+from pneumonia.records import Lock
 
 COUNT = 60
 
@@ -43,6 +44,29 @@ def small(monkeypatch):
     monkeypatch.setattr(cluster, "BLOCK_ROWS", 4)
     monkeypatch.setattr(cluster, "PART_ROWS", 4)
     return cluster
+
+
+def test_a_part_is_written_when_it_is_full_or_its_time_is_up(small, monkeypatch):
+    import pyarrow as pa
+
+    now = 0
+    monkeypatch.setattr(small.time, "monotonic", lambda: now)
+
+    def blocks():
+        nonlocal now
+        for seconds, rows in ((1, 2), (1, 2), (1, 1), (small.PART_SECONDS - 2, 1), (2, 1), (90, 0), (1, 1)):
+            now += seconds
+            yield pa.table({"path": ["x"] * rows})
+
+    assert [len(part) for part in small.gather(blocks())] == [4, 3, 1]
+
+
+def test_the_second_writer_is_refused(folder, tmp_path, small, capsys):
+    lock = Lock(tmp_path)
+    assert predict(folder, "--cluster", "local", "--out", tmp_path) == 2
+    lock.free()
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and f"process {os.getpid()} on" in err
 
 
 @pytest.fixture

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import make_dicom
+from PIL import Image
 from tiny_runs import write_tree
 
-from pneumonia.inference.inputs import count, expand
+from pneumonia.config import PneumoniaError
+from pneumonia.data.radiograph import read_bytes
+from pneumonia.inference.inputs import count, expand, read_list
 
 ODD_NAMES = (
     "with space.jpeg",
@@ -24,7 +30,8 @@ ODD_NAMES = (
 
 
 def names(arguments, listed=""):
-    return [str(path) for path in expand(map(str, arguments), io.StringIO(listed))]
+    lines = io.StringIO(listed) if isinstance(listed, str) else listed
+    return [str(path) for path in expand(map(str, arguments), lines)]
 
 
 def test_files_folders_and_patterns(tmp_path):
@@ -78,3 +85,85 @@ def test_list_on_standard_input(tmp_path):
     write_tree(tmp_path, ["a b.jpeg", "c/d.jpeg"])
     listed = f"{tmp_path}/a b.jpeg\n\n{tmp_path}/c\r\n-\n"
     assert names(["-"], listed) == [str(tmp_path / "a b.jpeg"), str(tmp_path / "c/d.jpeg")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a.jpeg\né 🫁.jpeg\n".encode(),
+        codecs.BOM_UTF8 + "a.jpeg\r\né 🫁.jpeg".encode(),
+        "a.jpeg\r\né 🫁.jpeg\r\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "a.jpeg\né 🫁.jpeg\n".encode("utf-16-be"),
+    ],
+    ids=["utf-8", "with a mark", "utf-16", "utf-16, big end first"],
+)
+def test_lists_in_the_encodings_that_systems_write(content):
+    assert names(["-"], read_list(io.BytesIO(content))) == ["a.jpeg", "é 🫁.jpeg"]
+
+
+def test_list_of_names_that_are_not_unicode():
+    (name,) = names(["-"], read_list(io.BytesIO(b"caf\xe9.jpeg\n")))
+    assert os.fsencode(name) == b"caf\xe9.jpeg"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "DICOM"])
+def test_a_film_is_no_list(form):
+    file = io.BytesIO(make_dicom(np.zeros((40, 40), np.uint8)) if form == "DICOM" else b"")
+    if form != "DICOM":
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(file, form)
+        file.seek(0)
+    with pytest.raises(PneumoniaError, match="standard input: not a list of paths; name the film itself"):
+        list(read_list(file))
+
+
+def test_no_standard_input():
+    with pytest.raises(PneumoniaError, match="standard input: closed"):
+        list(read_list(None))
+
+
+def test_two_stars_do_not_follow_links_round_in_circles(tmp_path):
+    """`glob` follows them until the path is too long: with two loops, for years."""
+    write_tree(tmp_path, ["a/b/1.jpeg", "a/2.jpeg", ".hidden/3.jpeg", "[x]/4.jpeg"])
+    for name in ("round", "and_round"):
+        (tmp_path / "a" / name).symlink_to(tmp_path)
+    found = [str(tmp_path / name) for name in ("[x]/4.jpeg", "a/2.jpeg", "a/b/1.jpeg")]
+    assert names([tmp_path / "**" / "*.jpeg"]) == names([tmp_path / "**" / "**" / "*.jpeg"]) == found
+    assert sorted(names([tmp_path / "**"])) == sorted(names([tmp_path / "**" / "*"])) == found, "each of them once"
+    assert names([tmp_path / "**" / "b" / "*.jpeg"]) == names([tmp_path / "*" / "**" / "b" / "*"]) == found[2:]
+
+
+def test_two_stars_below_the_working_folder(tmp_path, monkeypatch):
+    write_tree(tmp_path, ["a/b/1.jpeg", "2.jpeg"])
+    monkeypatch.chdir(tmp_path)
+    assert sorted(names(["**/*.jpeg"])) == ["2.jpeg", "a/b/1.jpeg"]
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """3,000 folders in one another: deeper than Python's stack, and longer than a path may be."""
+    top = here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(3_000):
+        os.mkdir("dd", dir_fd=here)
+        below = os.open("dd", os.O_RDONLY, dir_fd=here)
+        if here != top:
+            os.close(here)
+        here = below
+    os.close(here)
+    os.close(top)
+    yield tmp_path
+    subprocess.run(["rm", "-rf", str(tmp_path / "dd")], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs folders relative to open ones")
+def test_folders_that_are_too_deep_are_one_line(deep):
+    write_tree(deep, ["x.jpeg"])
+    first, *others = names([deep])
+    assert first == str(deep / "x.jpeg") and len(others) == 1
+    with pytest.raises(PneumoniaError, match="File name too long"):
+        read_bytes(Path(others[0]))
+    assert names([deep / "**" / "*.jpeg"]) == [first]
+
+
+def test_lines_that_no_system_takes_for_a_path(tmp_path):
+    odd = ["a\0b/*.jpg", "*" * 100_000, "x" * 200_000]
+    assert names(["-"], "\n".join(odd)) == odd

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_PIXELS = 64_000_000  # of one picture, DICOM or not; the largest radiographs have a quarter of this
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # a whole file as one zlib stream may unpack to any size
 FRONTAL, LATERAL = ("AP", "PA"), ("LL", "RL", "LATERAL", "LLD", "RLD")
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "XA", "RF")  # modalities that give projections
 CHEST = ("CHEST", "THORAX", "LUNG")
@@ -60,10 +59,10 @@ def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
     Raises: PneumoniaError naming the file, without a word of its header.
     """
     is_file = isinstance(source, bytes)
-    if is_file and DEFLATED in source[:4096]:
-        raise PneumoniaError(f"{name}: deflated DICOM is not read; save it with another transfer syntax")
     try:
         pydicom = _load_pydicom()
+        if is_file and _is_deflated(source):
+            raise PneumoniaError(f"{name}: deflated DICOM is not read; save it with another transfer syntax")
         dataset = pydicom.dcmread(io.BytesIO(source)) if is_file else source
         _check_shape(dataset, name)
         return _to_gray(dataset), _read_header(dataset)
@@ -71,6 +70,8 @@ def read_dicom(source: bytes | Dataset, name: str) -> tuple[np.ndarray, Header]:
         raise
     except ImportError as error:
         raise PneumoniaError(f"{name}: DICOM needs pydicom; run `pip install -e .`") from error
+    except MemoryError:
+        raise too_costly(name) from None
     except Exception as error:  # decoders of unknown bytes raise anything; the message may quote the patient
         kind = type(error).__name__
         raise PneumoniaError(f"{name}: damaged or unsupported DICOM ({kind}); export it again") from None
@@ -86,6 +87,17 @@ def _load_pydicom():
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.filterwarnings("ignore", module="pydicom")
     return pydicom
+
+
+def _is_deflated(content: bytes) -> bool:
+    """Whether the header declares that the rest is one zlib stream, which may unpack to any size."""
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file = io.BytesIO(content)
+    file.seek(132)  # behind the preamble
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    return meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
 def _check_shape(dataset, name: str) -> None:
@@ -114,6 +126,11 @@ def _to_gray(dataset) -> np.ndarray:
 def too_large(name: str) -> PneumoniaError:
     """To be raised for a picture with more than MAX_PIXELS."""
     return PneumoniaError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels; shrink it")
+
+
+def too_costly(name: str) -> PneumoniaError:
+    """To be raised where the memory does not suffice."""
+    return PneumoniaError(f"{name}: takes too much memory to decode; shrink it, or save it in another format")
 
 
 def _find_range(dataset, pixels: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_large
+from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_costly, too_large
 from .sizes import look_up_original_size
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
+CHUNK = 1 << 18  # pixels that are converted at a time
 # Pillow's remarks on odd metadata, and on sizes that our own stricter limit refuses. (Not for a while only: filters
 # are not safe between threads.)
 warnings.filterwarnings("ignore", module="PIL")
@@ -178,13 +179,15 @@ def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image,
     if image.width * image.height > MAX_PIXELS:
         raise too_large(name)
     try:
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # n_frames would walk through all of them
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
         if size is not None:
             image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
         return to_grayscale(image), is_colorless(image)
     except PneumoniaError:
         raise
+    except MemoryError as error:
+        raise too_costly(name) from error
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
 
@@ -205,13 +208,17 @@ def to_grayscale(image: Image.Image) -> Image.Image:
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     """Integers or floats of any shape to uint8, by the rule of `to_grayscale`. Raises: ValueError."""
-    values = pixels.astype(np.float64)
-    if not np.isfinite(values).all():
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN where any pixel is
         raise ValueError("NaN or infinite pixels")
-    full_scale = next((top for top in (255, 4095) if values.max() <= top), 65535)
-    if pixels.dtype.kind == "f" and values.max() <= 1:
+    full_scale = next((top for top in (255, 4095) if high <= top), 65535)
+    if pixels.dtype.kind == "f" and high <= 1:
         full_scale = 1
-    return np.clip(values * (255 / full_scale), 0, 255).round().astype(np.uint8)
+    flat, scaled = pixels.reshape(-1), np.empty(pixels.size, np.uint8)
+    for start in range(0, pixels.size, CHUNK):  # in float64, a whole picture would be eight times as large
+        values = flat[start : start + CHUNK].astype(np.float64)
+        scaled[start : start + CHUNK] = np.clip(values * (255 / full_scale), 0, 255).round()
+    return scaled.reshape(pixels.shape)
 
 
 def is_colorless(image: Image.Image) -> bool:
@@ -246,6 +253,8 @@ def _open(content: bytes, name: str) -> Image.Image:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise too_large(name) from error
+    except MemoryError as error:
+        raise too_costly(name) from error
     except UnidentifiedImageError as error:
         raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
     except Exception as error:  # decoders of unknown bytes raise anything

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,9 +20,10 @@ from tqdm import tqdm
 
 from ..config import ROOT, PneumoniaError
 from ..ray_cluster import connect
+from ..records import Lock
 from .final_model import RECORD, FinalModel
 from .reader import SQUARE, Answer, Reader
-from .table import COLUMNS, SETTINGS, describe_settings
+from .table import COLUMNS, FILM, SETTINGS, describe_settings
 
 try:
     import pyarrow as pa
@@ -31,7 +33,8 @@ try:
 except ImportError:  # optional: `connect` says how to get them
     pa = None
 
-BLOCK_ROWS, PART_ROWS = 256, 4096  # of one task of an actor; of one Parquet file
+BLOCK_ROWS, PART_ROWS = 32, 4096  # of one task of an actor; of one Parquet file, at most
+PART_SECONDS = 20  # a part is written at the latest: a kill loses no more, and what the actors are at
 NUMBERS = ("probability", "atypicality", "threshold", "refer_from", "refer_to", "prevalence")
 
 
@@ -44,17 +47,20 @@ def predict_archive(
     resume: bool = False,
     original_size: tuple[int, int] | None = None,
 ) -> tuple[int, int, int]:
-    """Answer every path into out/part-*.parquet, with table.COLUMNS but for heatmap.
+    """Answer every path into out/part-*.parquet, with table.COLUMNS but for heatmap and FILM.
 
     Returns: (paths that have an answer, those that could not be read, those answered now with the warning
     reader.SQUARE). With `resume`, paths that have an answer in `out` are left out, and those that could not be read are
     tried again.
-    Raises: PneumoniaError when there is no cluster, or when `out` holds parts and `resume` is off or they were made
-    with other settings.
+    Raises: PneumoniaError when there is no cluster, or when another process writes to `out`, or it holds parts
+    and `resume` is off or they were made with other settings.
     """
     reader = Reader(operating_point, prevalence, original_size=original_size)
     connect(address)
+    lock = None
     try:
+        make_folder(out)
+        lock = Lock(out)
         done = open_parts(out, describe_settings(reader), resume)
         wanted = {to_text(path): os.fsencode(path) for path in paths}
         missing = {name: raw for name, raw in wanted.items() if name not in done}
@@ -70,11 +76,13 @@ def predict_archive(
         reason = str(error).strip().splitlines()[-1]
         raise PneumoniaError(f"--cluster {address}: was lost ({reason}); run again with --resume") from error
     finally:
+        if lock:
+            lock.free()
         ray.shutdown()
 
 
 def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table]:
-    """Answers as they come in, in tables of PART_ROWS; memory here does not grow with their number."""
+    """Answers as they come in, as parts; memory here does not grow with their number."""
     if not missing:
         return
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts radiographs, not blocks
@@ -95,7 +103,20 @@ def stream_parts(missing: dict[str, bytes], reader: Reader) -> Iterator[pa.Table
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
         num_cpus=1,
     )
-    yield from answered.iter_batches(batch_size=PART_ROWS, batch_format="pyarrow")
+    yield from gather(answered.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+def gather(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Parts, of PART_ROWS or of what has come in PART_SECONDS."""
+    waiting, since = [], time.monotonic()
+    for block in blocks:
+        if len(block):
+            waiting.append(block)
+        if sum(map(len, waiting)) >= PART_ROWS or (waiting and time.monotonic() - since >= PART_SECONDS):
+            yield pa.concat_tables(waiting)
+            waiting, since = [], time.monotonic()
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 class Worker:
@@ -120,7 +141,7 @@ def tabulate(names: list[str], answers: list[Answer], settings: dict) -> pa.Tabl
         for name, answer in zip(names, answers, strict=True)
     ]
     kinds = dict.fromkeys(NUMBERS, pa.float64()) | {"refer": pa.bool_()}
-    columns = [column for column in COLUMNS if column != "heatmap"]
+    columns = [column for column in COLUMNS if column not in ("heatmap", *FILM)]
     arrays = [
         pa.array([row[column] for row in rows], kinds[column])
         if column in kinds
@@ -130,12 +151,15 @@ def tabulate(names: list[str], answers: list[Answer], settings: dict) -> pa.Tabl
     return pa.table(arrays, names=columns)
 
 
-def open_parts(out: Path, settings: dict, resume: bool) -> set[str]:
-    """Paths that have an answer in `out`; rows of files that could not be read are removed, to be tried again."""
+def make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PneumoniaError(f"{out}: cannot be made ({error.strerror}); choose another place") from error
+
+
+def open_parts(out: Path, settings: dict, resume: bool) -> set[str]:
+    """Paths that have an answer in `out`; rows of files that could not be read are removed, to be tried again."""
     parts = {path: read_part(path, settings) for path in sorted(out.glob("part-*.parquet"))} if resume else {}
     if not resume and any(out.glob("part-*.parquet")):
         raise PneumoniaError(f"{out}: holds answers; add --resume to continue them, or choose another folder")

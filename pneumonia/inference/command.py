@@ -10,19 +10,23 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TextIO
 
 from PIL import Image
 from tqdm import tqdm
 
 from ..config import PneumoniaError
 from ..data.sizes import describe_unknown_proportions
-from .inputs import count, expand
+from ..interrupts import INTERRUPTED, happened, held, raised
+from .inputs import count, expand, read_list
 from .reader import SQUARE, Answer, Reader, explain
-from .table import AnswerTable, describe_settings, name_remedy
+from .table import AnswerTable, describe_film, describe_settings, name_remedy, shorten, to_cell
 
-ALL_READ, SOME_UNREADABLE, NOTHING_USABLE, INTERRUPTED = 0, 1, 2, 130
+ALL_READ, SOME_UNREADABLE, NOTHING_USABLE = 0, 1, 2
 NOT_FOR_CLINICAL_USE = "Not for clinical use."
+LONGEST = 600  # characters of a name or an error on the terminal
 ROW = "{:>11}  {:<9}  {:<5}  {}"
 
 
@@ -38,7 +42,9 @@ def predict(options: argparse.Namespace) -> int:
     options.original_size = parse_size(options.original_size)
     try:
         return _answer_on_cluster(options) if options.cluster or options.out else _answer_here(options)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not (isinstance(error, KeyboardInterrupt) or happened()):  # a library may have made another error of it
+            raise
         hint = "; add --resume to continue" if options.csv or options.out else ""
         print(f"pneumonia: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
@@ -46,40 +52,54 @@ def predict(options: argparse.Namespace) -> int:
 
 def _answer_here(options: argparse.Namespace) -> int:
     reader = Reader(options.operating_point, options.prevalence, original_size=options.original_size)
-    table = None
-    if options.csv:
-        table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
-    try:
-        return _answer_all(options, reader, table)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ALL_READ
-    finally:
-        if table:
-            table.close()
+    with raised():  # there is something to lose only from here on
+        table = None
+        if options.csv:
+            table = AnswerTable(options.csv, describe_settings(reader), options.resume, options.heatmap is not None)
+        try:
+            return _answer_all(options, reader, table)
+        except BrokenPipeError:  # `| head` has seen enough
+            _leave_standard_output()
+            return ALL_READ
+        finally:
+            if table:
+                with held():
+                    table.close()
 
 
 def _answer_all(options: argparse.Namespace, reader: Reader, table: AnswerTable | None) -> int:
-    done, skipped = table.done if table else set(), Counter()
     total = count(options.paths) if sys.stderr.isatty() else None
     show = _Printer(options, reader, quiet=table is not None)
-    paths = _skip(expand(options.paths, sys.stdin), done, skipped)
-    answers = reader.stream(paths, options.batch_size, options.workers)
-    bar = tqdm(answers, "reading", total and total - len(done), unit="img", disable=None, delay=1, smoothing=0.05)
-    read = failed = square = 0
-    for batch in _batches(iter(bar), options.batch_size):
-        rows = [_make_row(answer, options.heatmap) for answer in batch]
-        for row in rows:
-            read, failed = read + (row["error"] is None), failed + (row["error"] is not None)
-            square += SQUARE in row["warnings"]
-            if row["error"]:
-                tqdm.write(f"pneumonia: {printable(row['error'])}", file=sys.stderr)
-            show(row)
-        if table:
-            table.write(rows)
-    sys.stdout.flush()
-    _warn(square, read)
-    return _status(read + skipped["done"], failed)
+    queue = _Queue(table)
+    counts = Counter()
+    with closing(reader.stream(queue.take(_expand(options)), options.batch_size, options.workers)) as answers:
+        rest = total and total - len(table.done if table else ())
+        bar = tqdm(answers, "reading", rest, unit="img", disable=None, delay=1, smoothing=0.05)
+        for batch in _batches(iter(bar), options.batch_size):
+            rows = [_make_row(answer, options.heatmap) | queue.films.pop(answer.path, {}) for answer in batch]
+            for row in rows:
+                counts.update(_count(row))
+                if row["error"]:
+                    tqdm.write(f"pneumonia: {printable(row['error'])}", file=sys.stderr)
+                show(row)
+            if table:
+                with held():
+                    table.write(rows)
+    _print(flush=True)
+    read, failed = counts["read"] + queue.counts["done"], counts["failed"]
+    status = _status(read, failed)
+    _warn(counts["square"], counts["read"])
+    if table:
+        queue.warn_of_changes(table.path)
+        flagged, referred = (counts[key] + queue.counts[key] for key in ("flagged", "referred"))
+        before = f" ({queue.counts['done']:,} of them before)" if queue.counts["done"] else ""
+        line = f"{read:,} read{before}, {failed:,} failed, {flagged:,} flagged, {referred:,} referred"
+        _print(f"{printable(str(table.path))}: {line}. {NOT_FOR_CLINICAL_USE}", sys.stderr if options.json else None)
+    return status
+
+
+def _expand(options: argparse.Namespace) -> Iterator[Path]:
+    return expand(options.paths, read_list(getattr(sys.stdin, "buffer", None)))
 
 
 def _answer_on_cluster(options: argparse.Namespace) -> int:
@@ -87,12 +107,12 @@ def _answer_on_cluster(options: argparse.Namespace) -> int:
         raise PneumoniaError("--cluster and --out: go together, and with none of --csv, --json and --heatmap")
     from .cluster import predict_archive
 
-    paths = expand(options.paths, sys.stdin)
     settings = options.operating_point, options.prevalence, options.resume, options.original_size
-    read, failed, square = predict_archive(paths, options.out, options.cluster, *settings)
+    with raised():
+        read, failed, square = predict_archive(_expand(options), options.out, options.cluster, *settings)
     status = _status(read, failed)
     _warn(square, read)
-    print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
+    _print(f"{options.out}: {read:,} read, {failed:,} could not be (column error). {NOT_FOR_CLINICAL_USE}")
     return status
 
 
@@ -113,13 +133,47 @@ def _warn(square: int, read: int) -> None:
         print(f"pneumonia: {describe_unknown_proportions(square, read)}, {size}", file=sys.stderr)
 
 
-def _skip(paths: Iterator[Path], done: set[str], skipped: Counter) -> Iterator[Path]:
-    """The paths that are not done; the others are counted in `skipped`."""
-    for path in paths:
-        if str(path) in done:
-            skipped["done"] += 1
-        else:
-            yield path
+class _Queue:
+    """The paths that wait for an answer; of those that have one in the table, what the answers were."""
+
+    def __init__(self, table: AnswerTable | None):
+        self.done = table.done if table else {}
+        self.keeps_films = table is not None
+        self.counts, self.changed = Counter(), []
+        self.films: dict[str, dict] = {}  # path -> size and time, before it is read
+
+    def take(self, paths: Iterator[Path]) -> Iterator[Path]:
+        for path in paths:
+            row = self.done.get(to_cell(str(path))) if self.done else None
+            if row is None:
+                if self.keeps_films:
+                    self.films[str(path)] = describe_film(path)
+                yield path
+                continue
+            self.counts.update(done=1, flagged=row.flagged, referred=row.referred)
+            now = tuple(map(str, describe_film(path).values()))
+            if all(row.film) and now and now != row.film:
+                self.changed.append(str(path))
+
+    def warn_of_changes(self, table: Path) -> None:
+        if self.changed:
+            first = printable(self.changed[0])
+            print(
+                f"pneumonia: {len(self.changed):,} answered before and changed since, such as {first}; their old answers "
+                f"stay: remove these rows from {printable(str(table))} and run again to renew them",
+                file=sys.stderr,
+            )
+
+
+def _count(row: dict) -> Counter:
+    """What a row adds to the numbers of a run."""
+    return Counter(
+        read=row["error"] is None,
+        failed=row["error"] is not None,
+        flagged=bool(row["warnings"]),
+        referred=bool(row["refer"]),
+        square=SQUARE in row["warnings"],
+    )
 
 
 def _status(read: int, failed: int) -> int:
@@ -143,17 +197,35 @@ class _Printer:
         if not self.as_json and not self.quiet:
             name, digest = (self.settings[key] for key in ("model", "model_hash"))
             threshold, low, high = (self.settings[key] for key in ("threshold", "refer_from", "refer_to"))
-            print(
+            _print(
                 f"{name} ({digest}), {reader.operating_point}, prevalence {100 * reader.prevalence:g} %: PNEUMONIA "
                 f"from {threshold:.3f}, too close to call from {low:.3f} to {high:.3f}. {NOT_FOR_CLINICAL_USE}"
             )
-            print(ROW.format("probability", "call", "refer", "file"))
+            _print(ROW.format("probability", "call", "refer", "file"))
 
     def __call__(self, row: dict) -> None:
         if self.as_json:
-            print(json.dumps(row | self.settings))
+            _print(json.dumps(row | self.settings))
         elif not self.quiet:
-            print(format_row(row))
+            _print(format_row(row))
+
+
+def _print(text: str | None = None, file: TextIO | None = None, flush: bool = False) -> None:
+    """A line to standard output, or to another file. Raises: PneumoniaError when the disk is full."""
+    try:
+        print(*([] if text is None else [text]), end="" if text is None else "\n", file=file, flush=flush)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _leave_standard_output()
+        reason = f"cannot be written ({error.strerror or error}); {name_remedy(error)}"
+        raise PneumoniaError(f"standard output: {reason}") from error
+
+
+def _leave_standard_output() -> None:
+    """What it still holds goes nowhere, so that Python does not try once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def format_row(row: dict) -> str:
@@ -167,11 +239,12 @@ def format_row(row: dict) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line; control characters, and what the terminal cannot show, are escaped."""
+    """The text in one line of some length; control characters, and what the terminal cannot show, are escaped."""
     shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in shorten(text, LONGEST)
     )
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -189,7 +262,7 @@ def _make_row(answer: Answer, folder: Path | None) -> dict:
 
 
 def _save_overlay(overlay: Image.Image, target: Path) -> Path:
-    partial = target.with_name(f".part-{target.name}")
+    partial = target.with_name(f".part-{os.getpid()}-{target.name}")  # another process may write the same
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         overlay.save(partial, format="PNG")
@@ -197,6 +270,9 @@ def _save_overlay(overlay: Image.Image, target: Path) -> Path:
     except OSError as error:
         remedy = name_remedy(error)
         raise PneumoniaError(f"{target}: cannot be written ({error.strerror or error}); {remedy}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
     return target
 
 

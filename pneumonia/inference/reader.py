@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..config import CLASS_NAMES, PneumoniaError
+from ..data.decoding import Decoders, start_early
 from ..data.dicom import explain_header, is_dataset
-from ..data.radiograph import Decoded, decode, decode_file, find_window, read_bytes
+from ..data.radiograph import Decoded, decode, find_window, read_bytes
 from ..data.sizes import look_up_original_size
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
 from .final_model import OUTPUTS, FinalModel
@@ -137,6 +138,7 @@ class Reader:
         Raises: PneumoniaError for an unknown operating point, a prevalence not between 0 and 1, an original_size that
             is not two positive numbers, or a damaged model.
         """
+        start_early()  # gets ready while the model is loaded
         self.model = model or FinalModel()
         self.operating_point, self.threshold = operating_point, self.model.threshold(operating_point)
         self.reference = self.model.record.get("reference_prevalence", REFERENCE_PREVALENCE)
@@ -182,19 +184,21 @@ class Reader:
             name = name or "DICOM data set"
         else:
             raise TypeError(f"cannot read {type(source).__name__}: give a path, bytes, an array or a pydicom Dataset")
-        small = decode(source, name, self.model.size, self.model.window, shape)
-        return self._answer_batch([(name, small, partial(decode, source, name))])[0]
+        # Bytes come from anywhere; an array or a data set, the caller has taken in already.
+        open_film = partial(Decoders().decode if isinstance(source, bytes) else decode, source, name)
+        small = open_film(self.model.size, self.model.window, shape)
+        return self._answer_batch([(name, small, open_film)])[0]
 
     def stream(self, paths: Iterable[Path], batch_size: int = 32, workers: int | None = None) -> Iterator[Answer]:
         """An answer for every file, in order; those that cannot be read get one with `error`.
 
-        `workers` threads (default: the cores) decode ahead of the model, by two batches at most: memory does not grow
-        with the list. The pictures of an answer are read from its file again when they are asked for.
+        `workers` processes (default: as many as cores) decode ahead of the model, by two batches at most: memory does
+        not grow with the list. The pictures of an answer are read from its file again when they are asked for.
         """
-        pool, pending = ThreadPoolExecutor(workers or os.cpu_count()), deque()
+        pool, pending, decoders = ThreadPoolExecutor(workers or os.cpu_count()), deque(), Decoders()
         try:
             for path in paths:
-                pending.append(pool.submit(self._load, path))
+                pending.append(pool.submit(self._load, path, decoders))
                 if len(pending) == 2 * batch_size:
                     yield from self._answer_batch([pending.popleft().result() for _ in range(batch_size)])
             while pending:
@@ -202,13 +206,14 @@ class Reader:
                 yield from self._answer_batch([pending.popleft().result() for _ in range(some)])
         finally:  # also when the caller stops iterating early
             pool.shutdown(wait=False, cancel_futures=True)
+            decoders.stop()
 
-    def _load(self, path: Path) -> tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]:
+    def _load(self, path: Path, decoders: Decoders) -> tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]:
         try:
-            found = decode_file(path, self.model.size, self.model.window, self.original_size)
+            found = decoders.decode_file(path, self.model.size, self.model.window, self.original_size)
         except PneumoniaError as error:
             found = error
-        return str(path), found, partial(decode_file, path)
+        return str(path), found, partial(Decoders().decode_file, path)
 
     def _answer_batch(self, batch: list[tuple[str, Decoded | PneumoniaError, Callable[[], Decoded]]]) -> list[Answer]:
         """Answers for (name, what was decoded or why it could not be, how to decode at full resolution)."""
