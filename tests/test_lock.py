@@ -40,8 +40,9 @@ def test_a_lock_is_held_by_one_process_at_a_time(tmp_path):
 
 def test_a_lock_names_who_holds_it_and_a_kill_frees_it(tmp_path):
     path = tmp_path / "x.csv"
-    code = "import sys, time; from pathlib import Path; from pneumonia.records import Lock; lock = Lock(Path(sys.argv[1]));"
-    command = [sys.executable, "-c", code + "print('held', flush=True); time.sleep(600)", str(path)]
+    code = "import sys, time; from pathlib import Path; from pneumonia.records import Lock\n"
+    code += "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", code, str(path)]
     holder = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"

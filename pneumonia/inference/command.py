@@ -159,8 +159,8 @@ class _Queue:
         if self.changed:
             first = printable(self.changed[0])
             print(
-                f"pneumonia: {len(self.changed):,} answered before and changed since, such as {first}; their old answers "
-                f"stay: remove these rows from {printable(str(table))} and run again to renew them",
+                f"pneumonia: {len(self.changed):,} answered before and changed since, such as {first}; their old "
+                f"answers stay: remove these rows from {printable(str(table))} and run again to renew them",
                 file=sys.stderr,
             )
 
