@@ -26,6 +26,7 @@ from .sizes import look_up_original_size
 
 SECONDS, GIGABYTES = 10, 1  # of one film
 TICK = 0.25  # seconds between two looks at the films under way
+BUFFER = 1 << 17  # bytes: most films, and what a model sees of any, pass in one piece
 CODE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pneumonia.data.decoding import serve; serve()"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -88,6 +89,7 @@ class Decoder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=BUFFER,
             env=os.environ | ONE_THREAD,
             start_new_session=True,
             **on_windows,
@@ -192,7 +194,7 @@ if hasattr(os, "register_at_fork"):
 
 def serve() -> None:
     """The other side: run what comes through standard input, until that is closed."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(0, "rb", BUFFER), os.fdopen(os.dup(1), "wb", BUFFER)
     os.dup2(2, 1)  # a library that prints must not spoil an answer
     _limit_memory()
     _send(True, answers)
