@@ -221,8 +221,9 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # Windows has none
         return
-    limit = GIGABYTES * 2**30
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    limit, hard = GIGABYTES * 2**30, resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no picture is left on the disk where a decoder breaks
 
 

@@ -19,7 +19,8 @@ from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
 from .propensity import weigh_by_size
-from .radiograph import Decoded, decode_file
+from .decoding import Decoders
+from .radiograph import Decoded
 from .sizes import describe_unknown_proportions
 
 SHOWN = 5  # unreadable files that a warning names
@@ -184,10 +185,11 @@ def _decode(
     files: list[tuple[Path, int]], size: int, window: float
 ) -> list[tuple[Path, int, Decoded | PneumoniaError]]:
     """(file, label, its picture or why it cannot be read), on all cores."""
+    decoders = Decoders()
 
     def read(path: Path, label: int) -> tuple[Path, int, Decoded | PneumoniaError]:
         try:
-            return path, label, decode_file(path, size, window)
+            return path, label, decoders.decode_file(path, size, window)
         except PneumoniaError as error:
             return path, label, error
 
