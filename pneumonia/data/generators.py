@@ -18,8 +18,8 @@ from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
-from .propensity import weigh_by_size
 from .decoding import Decoders
+from .propensity import weigh_by_size
 from .radiograph import Decoded
 from .sizes import describe_unknown_proportions
 
