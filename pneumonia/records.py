@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,10 +11,19 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    fcntl = None
 
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 
 RECORDED_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn", "pillow")
+LOCKED_BYTE = 1 << 20  # Windows locks bytes, and nobody may read those: one far behind the name of the process
 
 
 def weights_path(run: Run, config: ModelConfig, seed: int) -> Path:
@@ -139,7 +149,7 @@ def installed_versions() -> dict[str, str]:
 
 
 class Lock:
-    """What one process at a time may write to. However the process ends, the system frees it.
+    """What one process at a time may write to: the next is refused. However the process ends, the system frees it.
 
     `.lock-<name>` beside a file, or `.lock` in a folder, says who holds it; the file may be replaced meanwhile.
     """
@@ -147,63 +157,72 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Raises: PneumoniaError naming the process that holds it. Where no lock can be had (a folder that cannot be
         written to, a file system without locks) there is none."""
-        self.file = path / ".lock" if path.is_dir() else path.with_name(f".lock-{path.name}")
-        self.descriptor: int | None = None
-        while self.descriptor is None:
+        self.path = path / ".lock" if path.is_dir() else path.with_name(f".lock-{path.name}")
+        self.file: IO | None = None
+        while self.file is None:
             try:
-                descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
+                file = self.path.open("a+")
             except OSError:
                 return
-            try:
-                _lock(descriptor)
-                if not os.path.samestat(os.fstat(descriptor), os.stat(self.file)):  # just freed, and removed
-                    raise FileNotFoundError
-                self.descriptor = descriptor
-            except (BlockingIOError, PermissionError):  # of Linux and macOS; of Windows
-                holder = _read_holder(descriptor)
-                os.close(descriptor)
-                remedy = "wait until it ends, or choose another name"
-                raise PneumoniaError(f"{path}: {holder} is writing to it; {remedy}") from None
-            except FileNotFoundError:
-                os.close(descriptor)
-            except OSError:
-                os.close(descriptor)
-                return
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(self.descriptor, f"process {os.getpid()} on {platform.node()}, since {since},".encode())
+            if not _try_lock(file):
+                holder = _read_holder(file)
+                file.close()
+                raise PneumoniaError(f"{path}: {holder} is writing to it; wait until it ends, or choose another name")
+            if _is_same_file(file, self.path):
+                self.file = file
+            else:  # it was freed, and removed, while it was opened
+                file.close()
+        self.file.truncate(0)
+        self.file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
+        self.file.flush()
 
     def free(self) -> None:
-        if self.descriptor is None:
+        if self.file is None:
             return
-        if os.name == "posix":  # while it is held, so that nobody loses a lock of his own
-            self.file.unlink(missing_ok=True)
-        os.close(self.descriptor)
-        self.descriptor = None
+        if fcntl:  # while it is held, so that nobody else loses his; Windows removes no open file
+            self.path.unlink(missing_ok=True)
+        _unlock(self.file)
+        self.file.close()
+        self.file = None
 
 
-def _lock(descriptor: int) -> None:
-    """Lock an open file for this process, or raise BlockingIOError (Windows: PermissionError)."""
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        import msvcrt
-
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # a byte that is locked cannot be read there
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    os.ftruncate(descriptor, 0)  # what a process left that was killed
+def _is_same_file(file: IO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
-def _read_holder(descriptor: int) -> str:
-    """Who holds the lock; he may have taken it this very moment."""
+def _read_holder(file: IO) -> str:
+    """Who holds the lock; it may have been taken this very moment."""
     for _ in range(50):
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        if found := os.read(descriptor, 500).decode("utf-8", "replace"):
+        file.seek(0)
+        if found := file.read(500).strip():
             return found
         time.sleep(0.02)
     return "another process"
+
+
+def _try_lock(file: IO) -> bool:
+    """Lock an open file; False where another process holds it."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+    return True
+
+
+def _unlock(file: IO) -> None:
+    with suppress(OSError):
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_UN)
+        else:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
 class Stopwatch:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from pathlib import Path
 
 import pandas as pd
 
@@ -114,15 +112,7 @@ def write_table(run: Run, name: str, frame: pd.DataFrame) -> None:
     path = run.results_dir / f"{name}.csv"
     if name == "predictions":
         frame = widen(frame)
-    write_csv(path, frame)
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table, atomically. A carriage return in a file name is quoted, which pandas leaves to end the row."""
-    text = frame.select_dtypes(exclude="number").astype(str)
-    has_returns = bool(text.apply(lambda column: column.str.contains("\r", regex=False)).any(axis=None))
-    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-    save_atomically(path, lambda partial: frame.to_csv(partial, index=False, lineterminator="\n", quoting=quoting))
+    save_atomically(path, lambda partial: frame.to_csv(partial, index=False, lineterminator="\n"))
 
 
 def read_table(run: Run, name: str) -> pd.DataFrame:

@@ -19,8 +19,6 @@ from pneumonia.models.weights import load_trained
 from pneumonia.results import read_table
 from pneumonia.studies import external
 from pneumonia.studies.external import (
-    code_patients,
-    escape,
     evaluate_external,
     find_cases,
     measure_shift,
@@ -199,22 +197,3 @@ def test_reports_are_named_after_their_source(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     assert name_report(Path(".")) == name_report(folder) == "St. Anna v1.2"
     assert name_report(folder / "cases.csv") == "cases"
-
-
-def test_names_are_no_markdown_and_no_html():
-    assert escape("<script>x</script> [a](http://b) `c` *d* |e|\n# f") == (
-        r"&lt;script&gt;x&lt;/script&gt; \[a\](http://b) \`c\` \*d\* \|e\|\n# f"
-    )
-    assert escape("person1_bacteria_1.jpeg: not an image") == "person1_bacteria_1.jpeg: not an image"
-
-
-def test_identifiers_of_patients_are_not_passed_on(finished, site, tmp_path):
-    codes = code_patients(pd.Series(["PID-9", "PID-10", "PID-9", *(f"PID-2{number}" for number in range(10))]))
-    assert codes.tolist()[:3] == ["patient-12", "patient-01", "patient-12"] and codes.nunique() == 12
-    run, catalog = finished
-    cases = find_cases(site).assign(patient_id=lambda frame: [f"PID-{number}" for number in range(len(frame))])
-    (tmp_path / "cases.csv").write_text(cases.to_csv(index=False))
-    validation = read_table(run, "predictions").query("split.str.startswith('validation')")
-    found = evaluate_external(run, CNN, validation, tmp_path / "cases.csv", catalog)
-    report = write_external(found, "Tiny CNN", tmp_path / "report")
-    assert not [file for file in report.parent.iterdir() if b"PID-" in file.read_bytes()]

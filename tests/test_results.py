@@ -88,14 +88,6 @@ def test_tables_have_unix_line_ends_on_every_system(run, catalog):
     assert b"\r" not in (run.results_dir / "catalog.csv").read_bytes()
 
 
-def test_a_carriage_return_in_a_name_makes_no_second_row(run, catalog):
-    odd = catalog.copy()
-    odd.loc[3, "path"] = odd.loc[3, "path"].replace(".", "\r.")
-    write_table(run, "catalog", odd)
-    back = read_table(run, "catalog")
-    assert back["path"].tolist() == odd["path"].tolist() and hash_catalog(back) == hash_catalog(odd)
-
-
 def test_fractions_keep_all_their_digits(run):
     numbers = [1 / 3, math.pi * 1e-9, 0.1 + 0.2]
     write_table(run, "metrics", pd.DataFrame({"seed": ["mean", "0", "1"], "value": numbers}))

@@ -17,8 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from ..config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
-from .decoding import Decoders
-from .radiograph import read_header
+from .radiograph import decode, read_header
 from .sizes import read_original_sizes
 
 COLUMNS = [
@@ -59,9 +58,8 @@ def audit_radiographs(run: Run, size: int) -> tuple[pd.DataFrame, dict[str, np.n
 
 def audit_files(root: Path, size: int) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
     """A row about each file, and path -> pixels of those that can be read."""
-    decoders = Decoders()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and waiting release the interpreter lock
-        audited = list(pool.map(lambda file: audit_file(root, *file, size, decoders), iterate_files(root)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
+        audited = list(pool.map(lambda file: audit_file(root, *file, size), iterate_files(root)))
     return [row for row, _ in audited], {row["path"]: image for row, image in audited if image is not None}
 
 
@@ -125,7 +123,7 @@ def is_radiograph_name(name: str) -> bool:
 
 
 def audit_file(
-    root: Path, official: str, class_name: str, file: Path, size: int, decoders: Decoders
+    root: Path, official: str, class_name: str, file: Path, size: int
 ) -> tuple[dict[str, object], np.ndarray | None]:
     """One row about one file, and its pixels; a file that cannot be read is a row too, without pixels.
 
@@ -146,8 +144,8 @@ def audit_file(
         row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         if not content:
             raise PneumoniaError(f"{file}: empty file")
-        row |= decoders.run(read_header, str(file), content, str(file))
-        return row, decoders.decode(content, str(file), size).pixels
+        row |= read_header(content, str(file))
+        return row, decode(content, str(file), size).pixels
     except OSError as error:
         row["excluded_reason"] = f"cannot be read ({error.strerror})"
         return row, None

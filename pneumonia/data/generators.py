@@ -18,9 +18,8 @@ from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
-from .decoding import Decoders
 from .propensity import weigh_by_size
-from .radiograph import Decoded
+from .radiograph import Decoded, decode_file
 from .sizes import describe_unknown_proportions
 
 SHOWN = 5  # unreadable files that a warning names
@@ -185,11 +184,10 @@ def _decode(
     files: list[tuple[Path, int]], size: int, window: float
 ) -> list[tuple[Path, int, Decoded | PneumoniaError]]:
     """(file, label, its picture or why it cannot be read), on all cores."""
-    decoders = Decoders()
 
     def read(path: Path, label: int) -> tuple[Path, int, Decoded | PneumoniaError]:
         try:
-            return path, label, decoders.decode_file(path, size, window)
+            return path, label, decode_file(path, size, window)
         except PneumoniaError as error:
             return path, label, error
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import html
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +14,7 @@ import pandas as pd
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import is_radiograph_name, parse_name
 from ..data.dataset import load_radiographs
-from ..data.decoding import Decoders
-from ..data.radiograph import read_radiograph
+from ..data.radiograph import decode_file, read_radiograph
 from ..data.sizes import describe_unknown_proportions
 from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
@@ -27,7 +24,7 @@ from ..evaluation.significance import binomial_interval
 from ..models.prediction import predict_pixels
 from ..models.weights import load_trained
 from ..records import save_atomically
-from ..results import read_final_model, read_table, write_csv
+from ..results import read_final_model, read_table
 from .recalibration import find_enough, measure_drift, measure_recalibration, measure_site_shift
 
 THUMBNAIL = 16  # pixels per side, for the classifier that predicts the site
@@ -59,7 +56,6 @@ def evaluate_external(run: Run, final: str, validation: pd.DataFrame, source: Pa
     """
     config = run.model(final)
     cases, images, unreadable, square = read_images(find_cases(source), source, config.image_size, config.window)
-    cases["patient_id"] = code_patients(cases["patient_id"])
     frames = [validation[validation["model"] == final]]
     for seed in run.seeds_of(config):
         y_prob = predict_pixels(load_trained(run, config, seed), images).round(6)
@@ -142,12 +138,6 @@ def name_patient(file: Path, class_name: str) -> str:
     return f"{file.parent.parent.name}/{named}" if named else str(file)
 
 
-def code_patients(patients: pd.Series) -> pd.Series:
-    """A number for every patient, in the order of their identifiers, which stay where they are."""
-    codes, known = pd.factorize(patients, sort=True)
-    return pd.Series([f"patient-{code + 1:0{len(str(len(known)))}d}" for code in codes], patients.index)
-
-
 def read_case_list(source: Path) -> pd.DataFrame:
     """The cases of a CSV, as `find_cases` returns them. Raises: PneumoniaError that names the line to correct."""
     table = read_cells(source)
@@ -189,10 +179,10 @@ def read_images(
 
     Raises: PneumoniaError, with the first reason, when a class has none.
     """
-    found, good, lines, decoders = [], [], [], Decoders()
+    found, good, lines = [], [], []
     for index, path in cases["path"].items():
         try:
-            found.append(decoders.decode_file(Path(path), size, window))
+            found.append(decode_file(Path(path), size, window))
             good.append(index)
         except PneumoniaError as error:
             lines.append(str(error))
@@ -281,7 +271,7 @@ def write_external(found: External, title: str, folder: Path) -> Path:
     """Leave report.md and a CSV of each of TABLES in `folder`; returns report.md."""
     for name in TABLES:
         table = getattr(found, name)
-        write_csv(folder / f"{name}.csv", table)
+        save_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False))
     report = folder / "report.md"
     save_atomically(report, lambda partial: partial.write_text(describe_external(found, title), encoding="utf-8"))
     return report
@@ -291,10 +281,10 @@ def describe_external(found: External, title: str) -> str:
     """The report in Markdown: metrics on validation and at the site, calibration, shift and re-calibration."""
     positives, n = int(found.cases["label"].sum()), len(found.cases)
     lines = [
-        f"# {title} on {escape(found.source.resolve().name)}\n",
+        f"# {title} on {found.source.resolve().name}\n",
         f"{n} radiographs of {found.cases['patient_id'].nunique()} patients, {positives} of them PNEUMONIA; "
         f"files that could not be read: {len(found.unreadable)}. Not for clinical use.\n",
-        *(f"**Note:** {escape(line)}.\n" for line in found.warnings),
+        *(f"**Note:** {line}.\n" for line in found.warnings),
         *_tabulate_metrics(found.metrics),
         "\n| drift | where | value | 95 % interval |\n| --- | --- | ---: | ---: |",
     ]
@@ -302,14 +292,8 @@ def describe_external(found: External, title: str) -> str:
         lines.append(f"| {row.what} | {row.where} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |")
     perfect = (found.metrics.query("seed in ['ensemble', 'mean'] and metric == 'roc_auc'")["value"] == 1).any()
     lines.append(f"\n{READING}{f' {PERFECT}' if perfect else ''}\n\n{describe_recalibration(found.recalibration)}\n")
-    lines += [f"- not read: {escape(line)}" for line in found.unreadable]
+    lines += [f"- not read: {line}" for line in found.unreadable]
     return "\n".join(lines) + "\n"
-
-
-def escape(text: str) -> str:
-    """Text in Markdown as it is: a file name is no link, no HTML, and no line of its own."""
-    plain = re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(text, quote=False))
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in plain)
 
 
 def _tabulate_metrics(metrics: pd.DataFrame) -> list[str]:
