@@ -6,17 +6,19 @@ Everything that a model is given passes through here.
 from __future__ import annotations
 
 import io
+import re
 import stat
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, UnidentifiedImageError
 
 from ..config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_large
+from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, read_dicom_size, too_large
 from .sizes import look_up_original_size
 
 if TYPE_CHECKING:
@@ -24,9 +26,47 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
+READ = "a JPEG, PNG, TIFF, BMP, WebP, GIF or DICOM file"
+# What other files begin with: the brand of an ISO medium (its first four bytes are a length), or magic numbers.
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"jp2 ": "JPEG 2000", b"jpx ": "JPEG 2000", b"jph ": "JPEG 2000"}
+BRANDS |= dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "HEIC")
+MAGIC = {
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"II\xbc": "JPEG XR",
+    b"II*\0": "this kind of TIFF",
+    b"MM\0*": "this kind of TIFF",
+    b"II+\0": "this kind of TIFF",
+    b"MM\0+": "this kind of TIFF",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+    b"%!PS": "PostScript",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x5c\x01\0\0": "NIfTI",
+}
 # Pillow's remarks on odd metadata, and on sizes that our own stricter limit refuses. (Not for a while only: filters
 # are not safe between threads.)
 warnings.filterwarnings("ignore", module="PIL")
+
+# Pillow knows white-is-zero TIFF of 1 to 8 bits, and turns it; those of more bits are read as they are stored, and
+# turned by `_load`. (A key is byte order, photometric interpretation, and what is kept here.)
+DEEP_MODES = ("I", "I;16", "I;16B", "F")
+for (order, photometric, *rest), modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
+    if photometric == 1 and modes[0] in DEEP_MODES:
+        TiffImagePlugin.OPEN_INFO.setdefault((order, 0, *rest), modes)
+TURNS = {  # EXIF orientation -> what sets it upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = tuple(TURNS[number] for number in (5, 6, 7, 8))
 
 # Annex K of ITU-T T.81 (the JPEG standard): the luminance table that libjpeg scales by its "quality".
 STANDARD_LUMA_TABLE = np.array(
@@ -41,7 +81,7 @@ class Decoded:
     """One radiograph, and what the file says about it."""
 
     pixels: np.ndarray  # uint8 (h, w), 0 = black
-    width: int  # of the file, in pixels
+    width: int  # of the file, in pixels, when it is upright
     height: int
     is_gray: bool  # no colour in it, whatever its mode
     header: Header | None = None  # of DICOM
@@ -109,16 +149,14 @@ def decode(
     header = None
     if is_dataset(source) or (isinstance(source, bytes) and is_dicom(source)):
         pixels, header = read_dicom(source, name)
-        image, is_gray, full = Image.fromarray(pixels), not header.is_color, pixels.shape[::-1]
+        image = Image.fromarray(pixels)
+        image, is_gray, full = to_grayscale(image), is_colorless(image), image.size
         shape = full  # of the detector
     elif isinstance(source, np.ndarray):
-        image = _open_array(source, name)
-        full = image.size
-        image, is_gray = _load(image, name, size)
+        image, is_gray, full = _load(_open_array(source, name), name, size)
     else:
         with _open(source, name) as image:
-            full = image.size
-            image, is_gray = _load(image, name, size)
+            image, is_gray, full = _load(image, name, size, source)
     if full[0] != full[1]:
         shape = full
     if size is not None:
@@ -173,20 +211,80 @@ def _open_array(pixels: np.ndarray, name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image, bool]:
-    """(8-bit grayscale image, whether there was no colour) of an opened file."""
+def _load(
+    image: Image.Image, name: str, size: int | None, content: bytes = b""
+) -> tuple[Image.Image, bool, tuple[int, int]]:
+    """(8-bit grayscale image, whether there was no colour, full width and height), upright, of an opened file."""
     if image.width * image.height > MAX_PIXELS:
         raise too_large(name)
     try:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
-        if size is not None:
-            image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
-        return to_grayscale(image), is_colorless(image)
+        full, deep = image.size, _find_deep_colors(image)
+        is_gray = None
+        if size is not None and image.format in ("JPEG", "MPO"):
+            if image.mode == "RGB":  # of which the next line would leave the gray
+                with _open(content, name) as small:
+                    small.draft("RGB", (64, 64))
+                    is_gray = is_colorless(small)
+            image.draft("L", (2 * size, 2 * size))  # decode large originals at a fraction of their size
+        if deep is not None:
+            image = _restore_low_bytes(image, content, name, deep)
+        gray = to_grayscale(image)
+        if (
+            image.mode in DEEP_MODES
+            and getattr(image, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+        ):
+            gray = ImageChops.invert(gray)
+        if turn := TURNS.get(_find_orientation(image)):
+            gray = gray.transpose(turn)
+            full = full[::-1] if turn in SIDEWAYS else full
+        return gray, is_colorless(image) if is_gray is None else is_gray, full
     except PneumoniaError:
         raise
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
+
+
+def _find_orientation(image: Image.Image) -> int:
+    """By EXIF or XMP, 1 to 8. (Pillow turns TIFF by itself, and no longer says so once it is decoded.)"""
+    try:
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of damaged metadata, which say nothing, but spoil nothing
+        return 1
+
+
+def _find_deep_colors(image: Image.Image) -> str | None:
+    """How Pillow names the 16-bit channels of a PNG or TIFF, of which it keeps the high bytes only; None: it has none."""
+    if image.format not in ("PNG", "TIFF") or not getattr(image, "tile", None):
+        return None
+    args = image.tile[0].args
+    raw = args if isinstance(args, str) else args[0]
+    return raw if re.fullmatch(r"(LA|RGB[AX]?);16[BLN]", str(raw)) else None
+
+
+def _restore_low_bytes(image: Image.Image, content: bytes, name: str, raw: str) -> Image.Image:
+    """A picture of 16-bit channels whose high bytes are too dark for them: 12 bits, or 8, in files of 16."""
+    if max(high for _, high in image.getextrema()[:3]) >= 1 << 4:
+        return image
+    bands, order = raw.split(";16")
+    # Told that the bytes are the other way round, or that each is a channel, Pillow gives the low ones.
+    other = (
+        "RGBA"
+        if bands == "LA"
+        else f"{bands};16{'L' if order == 'B' or order == 'N' and sys.byteorder == 'big' else 'B'}"
+    )
+    with _open(content, name) as twin:
+        twin.tile = [
+            tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in twin.tile
+        ]
+        low = np.asarray(twin)
+    if bands == "LA":
+        deep = np.asarray(low[..., :1], np.uint16) << 8 | low[..., 1:2]
+        deep = np.repeat(deep, 3, axis=2)
+    else:
+        deep = np.asarray(image, np.uint16)[..., :3] << 8 | low[..., :3]
+    return Image.fromarray(to_8_bits(deep))
 
 
 def to_grayscale(image: Image.Image) -> Image.Image:
@@ -205,6 +303,9 @@ def to_grayscale(image: Image.Image) -> Image.Image:
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     """Integers or floats of any shape to uint8, by the rule of `to_grayscale`. Raises: ValueError."""
+    if pixels.dtype == np.uint16 and pixels.size > 1 << 16:  # by a table, without copies in floats
+        top = min(int(pixels.max()), 65535)
+        return to_8_bits(np.arange(top + 1))[pixels]
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("NaN or infinite pixels")
@@ -227,10 +328,19 @@ def read_header(content: bytes, name: str) -> dict[str, object]:
 
     Raises: PneumoniaError as `decode`.
     """
+    if is_dicom(content):
+        width, height, mode = read_dicom_size(content, name)
+        return {"width": width, "height": height, "mode": mode, "jpeg_quality": float("nan")}
     with _open(content, name) as image:
+        (width, height), mode = image.size, image.mode
         tables = getattr(image, "quantization", None)  # numbered by the encoder; luminance comes first
         quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
-        return {"width": image.width, "height": image.height, "mode": image.mode, "jpeg_quality": quality}
+        # TIFF has turned its size by itself. The EXIF of a PNG may stand behind the pixels: then these are decoded.
+        if image.format == "PNG" and b"eXIf" in content and "exif" not in image.info:
+            width, height = _load(image, name, None)[2]
+        elif image.format != "TIFF" and TURNS.get(_find_orientation(image)) in SIDEWAYS:
+            width, height = height, width
+        return {"width": width, "height": height, "mode": mode, "jpeg_quality": quality}
 
 
 def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
@@ -241,12 +351,21 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
     return int(qualities[np.abs(tables.sum(axis=1) - luma_table.sum()).argmin()])
 
 
+def recognize_format(content: bytes) -> str | None:
+    """The name of a format that is known and not read, by the first bytes of a file; None for any other."""
+    if content[4:8] == b"ftyp":
+        return BRANDS.get(content[8:12], "a film or a picture of an unknown kind")
+    return next((form for magic, form in MAGIC.items() if content.startswith(magic)), None)
+
+
 def _open(content: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise too_large(name) from error
     except UnidentifiedImageError as error:
-        raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
+        if form := recognize_format(content):
+            raise PneumoniaError(f"{name}: {form} is not read; save it as PNG or DICOM") from error
+        raise PneumoniaError(f"{name}: not an image; name {READ}") from error
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
