@@ -130,9 +130,11 @@ def _check_shape(dataset, name: str) -> None:
     for keyword in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"):
         if dataset.get(keyword) in (None, "", 0):
             raise _unusable(name, keyword, "missing")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise PneumoniaError(f"{name}: DICOM of {frames} frames; export the frame that is meant")
+    frames = (_find_numbers(dataset, "NumberOfFrames") or [1])[0]
+    if math.isnan(frames):
+        raise _unusable(name, "NumberOfFrames", "no number")
+    if frames not in (0, 1):
+        raise PneumoniaError(f"{name}: DICOM of {frames:.0f} frames; export the frame that is meant")
     if not 0 < int(dataset.Rows) * int(dataset.Columns) <= MAX_PIXELS:
         raise too_large(name)
 
@@ -189,6 +191,7 @@ def _select_image(dataset) -> Dataset:
     for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
         if keyword in dataset:
             image.add(dataset[keyword])
+    image.NumberOfFrames = 1
     image.PhotometricInterpretation = _find_interpretation(dataset)
     image.SamplesPerPixel = samples = int(dataset.get("SamplesPerPixel") or (3 if _find_mode(dataset) == "RGB" else 1))
     image.BitsStored = int(dataset.get("BitsStored") or dataset.BitsAllocated)
@@ -241,7 +244,7 @@ def _scale_colors(colors: np.ndarray, image) -> np.ndarray:
     """Unsigned RGB of any depth to uint8."""
     if colors.dtype == np.uint8 and image.BitsStored == 8:
         return colors
-    _, top = _find_ends(image, 0, colors.max())
+    _, top = _find_ends(image, 0, colors.max().item())
     return _look_up(colors, lambda values: _to_levels(values / top))
 
 
@@ -275,7 +278,7 @@ def _make_display(dataset, image, stored: np.ndarray, name: str) -> Callable[[np
         kept = stored[(stored < padding[0]) | (stored > padding[1])]
     if not np.isfinite(kept).all():
         raise PneumoniaError(f"{name}: NaN or infinite pixels; export it again")
-    low, high = (kept.min(), kept.max()) if kept.size else padding
+    low, high = (kept.min().item(), kept.max().item()) if kept.size else padding
     to_modality, ends = _make_modality(image, low, high, name)
     to_share = _make_voi(image, ends)
     # Where it is there, it says what the interpretation says otherwise: a pair of both is no double negative.
@@ -334,7 +337,7 @@ def _make_voi(image, ends: tuple[float, float]) -> Callable[[np.ndarray], np.nda
 
 
 def _apply_window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
-    """Shares of white by part 3 of the standard, C.11.2. (pydicom's are mirrored where the rescale slope is negative.)"""
+    """Shares of white by part 3 of the standard, C.11.2. (pydicom mirrors them where the rescale slope is negative.)"""
     if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
     if function != "LINEAR_EXACT":

@@ -6,9 +6,9 @@ Everything that a model is given passes through here.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import stat
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,10 @@ MAGIC = {
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"II\xbc": "JPEG XR",
-    b"II*\0": "this kind of TIFF",
-    b"MM\0*": "this kind of TIFF",
-    b"II+\0": "this kind of TIFF",
-    b"MM\0+": "this kind of TIFF",
+    b"II*\0": "this TIFF (damaged, or of a rare kind)",
+    b"MM\0*": "this TIFF (damaged, or of a rare kind)",
+    b"II+\0": "this TIFF (damaged, or of a rare kind)",
+    b"MM\0+": "this TIFF (damaged, or of a rare kind)",
     b"8BPS": "Photoshop",
     b"%PDF": "PDF",
     b"%!PS": "PostScript",
@@ -51,12 +51,13 @@ MAGIC = {
 # are not safe between threads.)
 warnings.filterwarnings("ignore", module="PIL")
 
-# Pillow knows white-is-zero TIFF of 1 to 8 bits, and turns it; those of more bits are read as they are stored, and
-# turned by `_load`. (A key is byte order, photometric interpretation, and what is kept here.)
+# Pillow knows white-is-zero TIFF of 1 to 8 bits, and turns it. Those of more bits, which `_load` turns, and those in the
+# other order of bytes it is to open as well. (A key is order, photometric interpretation, and what does not matter here.)
 DEEP_MODES = ("I", "I;16", "I;16B", "F")
-for (order, photometric, *rest), modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
+for (_, photometric, *rest), modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
     if photometric == 1 and modes[0] in DEEP_MODES:
-        TiffImagePlugin.OPEN_INFO.setdefault((order, 0, *rest), modes)
+        for key in itertools.product((TiffImagePlugin.II, TiffImagePlugin.MM), (0, 1)):
+            TiffImagePlugin.OPEN_INFO.setdefault((*key, *rest), modes)
 TURNS = {  # EXIF orientation -> what sets it upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -220,26 +221,24 @@ def _load(
     try:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
-        full, deep = image.size, _find_deep_colors(image)
-        is_gray = None
+        full, is_gray = image.size, None
         if size is not None and image.format in ("JPEG", "MPO"):
             if image.mode == "RGB":  # of which the next line would leave the gray
                 with _open(content, name) as small:
                     small.draft("RGB", (64, 64))
                     is_gray = is_colorless(small)
             image.draft("L", (2 * size, 2 * size))  # decode large originals at a fraction of their size
-        if deep is not None:
-            image = _restore_low_bytes(image, content, name, deep)
-        gray = to_grayscale(image)
-        if (
-            image.mode in DEEP_MODES
-            and getattr(image, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-        ):
+        deep = _decode_deep(image, content)
+        film = image if deep is None else Image.fromarray(to_8_bits(deep))
+        gray = to_grayscale(film)
+        tags = getattr(image, "tag_v2", {})
+        if image.mode in DEEP_MODES and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
             gray = ImageChops.invert(gray)
-        if turn := TURNS.get(_find_orientation(image)):
+        if (turn := TURNS.get(_find_orientation(image))) is not None:
             gray = gray.transpose(turn)
-            full = full[::-1] if turn in SIDEWAYS else full
-        return gray, is_colorless(image) if is_gray is None else is_gray, full
+            if turn in SIDEWAYS and image.format != "TIFF":  # whose size Pillow has turned
+                full = full[::-1]
+        return gray, is_colorless(film) if is_gray is None else is_gray, full
     except PneumoniaError:
         raise
     except Exception as error:  # decoders of unknown bytes raise anything
@@ -247,50 +246,36 @@ def _load(
 
 
 def _find_orientation(image: Image.Image) -> int:
-    """By EXIF or XMP, 1 to 8. (Pillow turns TIFF by itself, and no longer says so once it is decoded.)"""
+    """By EXIF or XMP, 1 to 8. (A TIFF that Pillow has decoded is upright, and no longer says how it lay.)"""
     try:
         return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # of damaged metadata, which say nothing, but spoil nothing
         return 1
 
 
-def _find_deep_colors(image: Image.Image) -> str | None:
-    """How Pillow names the 16-bit channels of a PNG or TIFF, of which it keeps the high bytes only; None: it has none."""
-    if image.format not in ("PNG", "TIFF") or not getattr(image, "tile", None):
-        return None
-    args = image.tile[0].args
-    raw = args if isinstance(args, str) else args[0]
-    return raw if re.fullmatch(r"(LA|RGB[AX]?);16[BLN]", str(raw)) else None
+def _decode_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
+    """The gray values or RGB, (h, w) or (h, w, 3), of a PNG or TIFF of which Pillow would keep the high bytes only, or
+    read them in the wrong order; None: it reads this file as it is."""
+    if image.format == "PNG" and re.fullmatch("(LA|RGB|RGBA);16B", str(image.tile[0].args)):
+        import imagecodecs
 
+        image.load()  # its EXIF may stand behind the pixels
+        pixels = imagecodecs.png_decode(content)
+        return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    if image.format == "TIFF" and set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
+        import imagecodecs
 
-def _restore_low_bytes(image: Image.Image, content: bytes, name: str, raw: str) -> Image.Image:
-    """A picture of 16-bit channels whose high bytes are too dark for them: 12 bits, or 8, in files of 16."""
-    if max(high for _, high in image.getextrema()[:3]) >= 1 << 4:
-        return image
-    bands, order = raw.split(";16")
-    # Told that the bytes are the other way round, or that each is a channel, Pillow gives the low ones.
-    other = (
-        "RGBA"
-        if bands == "LA"
-        else f"{bands};16{'L' if order == 'B' or order == 'N' and sys.byteorder == 'big' else 'B'}"
-    )
-    with _open(content, name) as twin:
-        twin.tile = [
-            tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in twin.tile
-        ]
-        low = np.asarray(twin)
-    if bands == "LA":
-        deep = np.asarray(low[..., :1], np.uint16) << 8 | low[..., 1:2]
-        deep = np.repeat(deep, 3, axis=2)
-    else:
-        deep = np.asarray(image, np.uint16)[..., :3] << 8 | low[..., :3]
-    return Image.fromarray(to_8_bits(deep))
+        pixels = imagecodecs.tiff_decode(content)
+        if pixels.ndim == 3 and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
+            pixels = np.moveaxis(pixels, 0, -1)  # a plane for each colour
+        return pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    return None
 
 
 def to_grayscale(image: Image.Image) -> Image.Image:
     """Any Pillow mode to 8-bit grayscale ("L").
 
-    16-bit files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16), never by
+    Deep files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16, or 32), never by
     the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
     is dropped: it hides no anatomy. Raises: ValueError for pixels that are no numbers.
     """
@@ -309,7 +294,7 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("NaN or infinite pixels")
-    full_scale = next((top for top in (255, 4095) if values.max() <= top), 65535)
+    full_scale = next((top for top in (255, 4095, 65535) if values.max() <= top), 2**32 - 1)
     if pixels.dtype.kind == "f" and values.max() <= 1:
         full_scale = 1
     return np.clip(values * (255 / full_scale), 0, 255).round().astype(np.uint8)
@@ -337,7 +322,7 @@ def read_header(content: bytes, name: str) -> dict[str, object]:
         quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
         # TIFF has turned its size by itself. The EXIF of a PNG may stand behind the pixels: then these are decoded.
         if image.format == "PNG" and b"eXIf" in content and "exif" not in image.info:
-            width, height = _load(image, name, None)[2]
+            width, height = _load(image, name, None, content)[2]
         elif image.format != "TIFF" and TURNS.get(_find_orientation(image)) in SIDEWAYS:
             width, height = height, width
         return {"width": width, "height": height, "mode": mode, "jpeg_quality": quality}
@@ -354,7 +339,7 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
 def recognize_format(content: bytes) -> str | None:
     """The name of a format that is known and not read, by the first bytes of a file; None for any other."""
     if content[4:8] == b"ftyp":
-        return BRANDS.get(content[8:12], "a film or a picture of an unknown kind")
+        return BRANDS.get(content[8:12], "this kind of video or picture")
     return next((form for magic, form in MAGIC.items() if content.startswith(magic)), None)
 
 
