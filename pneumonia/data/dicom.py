@@ -39,6 +39,7 @@ BARE_DATASET = re.compile(
     rb"|\x00[\x02\x08]..(?:AE|CS|DA|DT|IS|LO|OB|PN|SH|SL|SQ|ST|TM|UI|UL|UN|US|UT)",
     re.DOTALL,
 )
+GRAY = ("MONOCHROME1", "MONOCHROME2")
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "XA", "RF")  # modalities that give projections
 # Words of machines and of those who fill in their forms, in capitals without accents.
 CHEST = re.compile("CHEST|THORA|TORA[XCK]|LUNG|PULM|POUMON|POLMON|CXR|PECHO")
@@ -165,7 +166,7 @@ def _to_picture(dataset, name: str) -> np.ndarray:
         return _scale_colors(stored[..., :3], image)
     if interpretation == "PALETTE COLOR":
         return _look_up(stored, functools.partial(_apply_palette, image))
-    if not interpretation.startswith("MONOCHROME"):
+    if interpretation not in GRAY:
         raise _unusable(name, "PhotometricInterpretation", "not known")
     return _look_up(stored, _make_display(dataset, image, stored, name))
 
@@ -185,20 +186,27 @@ def _look_up(stored: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> np
 def _select_image(dataset) -> Dataset:
     """A data set of its own with the pixels and how they are stored. What the file leaves out is what it must mean; the
     caller's data set stays as it is."""
+    from pydicom import DataElement
+    from pydicom.datadict import dictionary_VR
     from pydicom.dataset import FileMetaDataset
 
     image = dataset.group_dataset(0x0028)
     for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
         if keyword in dataset:
             image.add(dataset[keyword])
-    image.NumberOfFrames = 1
-    image.PhotometricInterpretation = _find_interpretation(dataset)
-    image.SamplesPerPixel = samples = int(dataset.get("SamplesPerPixel") or (3 if _find_mode(dataset) == "RGB" else 1))
-    image.BitsStored = int(dataset.get("BitsStored") or dataset.BitsAllocated)
-    image.HighBit = image.BitsStored - 1 if dataset.get("HighBit") is None else int(dataset.HighBit)
-    image.PixelRepresentation = int(dataset.get("PixelRepresentation") or 0)
-    if samples > 1 and dataset.get("PlanarConfiguration") is None:
-        image.PlanarConfiguration = 0
+    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    interpretation = _find_interpretation(dataset)
+    samples = int(dataset.get("SamplesPerPixel") or (1 if interpretation in ("PALETTE COLOR", *GRAY) else 3))
+    for keyword, value in {
+        "NumberOfFrames": 1,
+        "PhotometricInterpretation": interpretation,
+        "SamplesPerPixel": samples,
+        "BitsStored": bits,
+        "HighBit": bits - 1 if dataset.get("HighBit") is None else int(dataset.HighBit),
+        "PixelRepresentation": int(dataset.get("PixelRepresentation") or 0),
+        "PlanarConfiguration": int(dataset.get("PlanarConfiguration") or 0),
+    }.items():
+        image.add(DataElement(keyword, dictionary_VR(keyword), value))  # a new one: others are the caller's, too
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = _find_transfer_syntax(dataset)
     return image
@@ -211,8 +219,7 @@ def _find_interpretation(dataset) -> str:
 
 
 def _find_mode(dataset) -> str:
-    interpretation = _find_interpretation(dataset)
-    return "L" if interpretation.startswith("MONOCHROME") else "RGB"
+    return "L" if _find_interpretation(dataset) in GRAY else "RGB"
 
 
 def _find_transfer_syntax(dataset) -> str:

@@ -51,8 +51,8 @@ MAGIC = {
 # are not safe between threads.)
 warnings.filterwarnings("ignore", module="PIL")
 
-# Pillow knows white-is-zero TIFF of 1 to 8 bits, and turns it. Those of more bits, which `_load` turns, and those in the
-# other order of bytes it is to open as well. (A key is order, photometric interpretation, and what does not matter here.)
+# Pillow knows white-is-zero TIFF of 1 to 8 bits, and inverts it. It is to open those of more bits, too, which `_load`
+# inverts, in either order of bytes. (A key is order, photometric interpretation, and what does not matter here.)
 DEEP_MODES = ("I", "I;16", "I;16B", "F")
 for (_, photometric, *rest), modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
     if photometric == 1 and modes[0] in DEEP_MODES:
@@ -275,8 +275,8 @@ def _decode_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
 def to_grayscale(image: Image.Image) -> Image.Image:
     """Any Pillow mode to 8-bit grayscale ("L").
 
-    Deep files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16, or 32), never by
-    the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
+    Deep files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16 or 32), never
+    by the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
     is dropped: it hides no anatomy. Raises: ValueError for pixels that are no numbers.
     """
     if image.mode == "L":
