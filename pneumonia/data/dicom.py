@@ -159,9 +159,12 @@ def _to_picture(dataset, name: str) -> np.ndarray:
     """uint8 (h, w) or (h, w, 3)."""
     from pydicom.pixels import pixel_array
 
+    from .dicom_decoders import find_decoder
+
     image = _select_image(dataset)
     interpretation = image.PhotometricInterpretation
-    stored = pixel_array(image)  # YCbCr comes as RGB
+    # By these decoders, whatever else is installed; YCbCr comes as RGB.
+    stored = pixel_array(image, decoding_plugin=find_decoder(image.file_meta.TransferSyntaxUID))
     if stored.ndim == 3:
         return _scale_colors(stored[..., :3], image)
     if interpretation == "PALETTE COLOR":

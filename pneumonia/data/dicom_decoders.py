@@ -1,7 +1,6 @@
 """Compressed DICOM pixels for pydicom, by imagecodecs: JPEG of 8, 12 and 16 bits, lossless JPEG, JPEG-LS, JPEG 2000.
 
-pydicom itself reads RLE and deflated files, and by Pillow 8-bit JPEG. It knows no free decoder of the rest for every
-platform, but takes one in this form.
+pydicom itself reads RLE and deflated files. The decoders of the rest that it knows are under the GPL, or read a part.
 """
 
 from __future__ import annotations
@@ -15,7 +14,15 @@ JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGL
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 HTJ2K = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000, *HTJ2K)
+NAME = "imagecodecs"
 DECODER_DEPENDENCIES = dict.fromkeys(JPEG + JPEG_LS + JPEG_2000, ("imagecodecs",))
+
+
+def find_decoder(syntax: str) -> str:
+    """The name of the one to be used; "" for pixels that are not compressed, and for syntaxes that nobody decodes."""
+    if syntax in DECODER_DEPENDENCIES:
+        return NAME
+    return "pydicom" if syntax == uid.RLELossless else ""
 
 
 def is_available(syntax: str) -> bool:
@@ -43,4 +50,4 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:
 
 
 for syntax in DECODER_DEPENDENCIES:  # upon import, which happens once whatever the number of threads
-    get_decoder(syntax).add_plugin("imagecodecs", (__name__, "decode_frame"))
+    get_decoder(syntax).add_plugin(NAME, (__name__, "decode_frame"))
