@@ -147,6 +147,7 @@ def test_a_large_turned_jpeg_is_still_decoded_at_a_fraction_of_its_size():
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff", b"no"])
+@pytest.mark.filterwarnings("ignore")  # Pillow remarks on it
 def test_damaged_exif_spoils_nothing(exif):
     content = encode(RAMP, "JPEG", exif=exif)
     assert np.array_equal(decode(content, "x").pixels, decode(encode(RAMP, "JPEG"), "x").pixels)
