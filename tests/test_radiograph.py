@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import io
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import MIN_IS_BLACK, MIN_IS_WHITE, RGB, make_png, make_tiff
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
+from pneumonia.data import radiograph
 from pneumonia.data.radiograph import (
     STANDARD_LUMA_TABLE,
     decode,
@@ -78,6 +81,179 @@ def test_sixteen_bit_exposure_is_kept_and_not_stretched_to_the_extremes_of_the_i
     flat[0, 0] = 2**bits - 1
     Image.fromarray(flat).save(tmp_path / "x.png")
     assert abs(int(read_radiograph(tmp_path / "x.png", 20)[10, 10]) - 255 * level / (2**bits - 1)) <= 1
+
+
+LAID = {  # how a picture lies in a file with this EXIF orientation
+    1: lambda upright: upright,
+    2: np.fliplr,
+    3: lambda upright: upright[::-1, ::-1],
+    4: np.flipud,
+    5: np.transpose,
+    6: np.rot90,
+    7: lambda upright: upright[::-1, ::-1].T,
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def encode(pixels: np.ndarray, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, form, **options)
+    return file.getvalue()
+
+
+def encode_turned(upright: np.ndarray, orientation: int, kind: str) -> bytes:
+    pixels = LAID[orientation](upright)
+    if kind in ("16-bit PNG in RGB", "late PNG"):
+        pixels = np.dstack([pixels.astype(np.uint16) * 16] * 3) if "RGB" in kind else np.ascontiguousarray(pixels)
+        return make_png(pixels, orientation)
+    exif = Image.Exif()
+    exif[274] = orientation
+    if kind == "JPEG in RGB":
+        pixels = np.dstack([pixels] * 3)
+    elif kind.startswith("16-bit"):
+        pixels = pixels.astype(np.uint16) * 257
+    form = next(form for form in ("JPEG", "PNG", "TIFF", "WebP") if form in kind)
+    options = {"quality": 100} if form in ("JPEG", "WebP") else {}
+    if "LZW" in kind:
+        options["compression"] = "tiff_lzw"
+    return encode(pixels, form, exif=exif, **options)
+
+
+@pytest.mark.parametrize("orientation", LAID)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("JPEG", "JPEG in RGB", "PNG", "late PNG", "16-bit PNG", "16-bit PNG in RGB", "TIFF", "TIFF by LZW"),
+        *("16-bit TIFF", "16-bit TIFF by LZW", "WebP"),
+    ],
+)
+def test_exif_orientation_is_applied(kind, orientation):
+    content = encode_turned(RAMP, orientation, kind)
+    for size in (None, 32):
+        found = decode(content, "x", size)
+        reference = decode(RAMP, "x", size).pixels.astype(int)
+        assert np.abs(found.pixels - reference).max() <= (4 if kind[:4] in ("JPEG", "WebP") else 1)
+        assert (found.width, found.height) == found.shape == (80, 60)
+    header = read_header(content, "x")
+    assert (header["width"], header["height"]) == (80, 60)
+
+
+def test_a_large_turned_jpeg_is_still_decoded_at_a_fraction_of_its_size():
+    large = np.asarray(Image.fromarray(RAMP).resize((1600, 1200), Image.Resampling.BILINEAR))
+    found = decode(encode_turned(large, 6, "JPEG"), "x", 64, 1.0)
+    reference = decode(large, "x", 64, 1.0)
+    assert np.abs(found.pixels.astype(int) - reference.pixels).max() <= 2
+    assert found.shape == reference.shape == (1600, 1200)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\xff", b"no"])
+@pytest.mark.filterwarnings("ignore")  # Pillow remarks on it
+def test_damaged_exif_spoils_nothing(exif):
+    content = encode(RAMP, "JPEG", exif=exif)
+    assert np.array_equal(decode(content, "x").pixels, decode(encode(RAMP, "JPEG"), "x").pixels)
+    assert read_header(content, "x")["width"] == 80
+
+
+def test_an_orientation_that_there_is_not_turns_nothing():
+    for orientation in (0, 9, 77):
+        exif = Image.Exif()
+        exif[274] = orientation
+        assert np.array_equal(decode(encode(RAMP, "PNG", exif=exif), "x").pixels, RAMP)
+
+
+DEEP = {"16 bits": 257, "12 bits in 16": 16, "8 bits in 16": 1}  # what 255 levels are multiplied with
+
+
+@pytest.mark.parametrize("depth", DEEP)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_png_is_scaled_by_its_depth(depth, channels):
+    """Pillow would keep the high bytes of colours: black, where there are 12 bits."""
+    deep = RAMP.astype(np.uint16) * DEEP[depth]
+    bands = [deep] * (channels if channels % 2 else channels - 1) + [np.full_like(deep, 65535)] * (1 - channels % 2)
+    pixels = deep if channels == 1 else np.dstack(bands)
+    for size in (None, 32):
+        found = decode(make_png(pixels), "x", size)
+        assert np.abs(found.pixels.astype(int) - decode(RAMP, "x", size).pixels).max() <= 1 and found.is_gray
+
+
+@pytest.mark.parametrize("depth", DEEP)
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("planes", [False, True])
+def test_deep_tiff_in_colour_is_scaled_by_its_depth(depth, order, compressed, planes):
+    pixels = np.dstack([RAMP.astype(np.uint16) * DEEP[depth]] * 3)
+    found = decode(make_tiff(pixels, RGB, order, compressed, planes), "x")
+    assert np.abs(found.pixels.astype(int) - RAMP).max() <= 1 and found.is_gray
+
+
+@pytest.mark.parametrize("photometric", [MIN_IS_WHITE, MIN_IS_BLACK])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        ("u1", 1),
+        ("u2", 257),
+        ("u2", 16),
+        ("u2", 1),
+        ("i2", 16),
+        ("u4", 16843009),
+        ("u4", 16),
+        ("f4", 1 / 255),
+    ],
+)
+def test_gray_tiff_of_any_depth_black_or_white_first(photometric, order, compressed, dtype, scale):
+    stored = ((255 - RAMP if photometric == MIN_IS_WHITE else RAMP) * float(scale)).astype(dtype)
+    content = make_tiff(stored, photometric, order, compressed)
+    for size in (None, 32):
+        found = decode(content, "x.tif", size).pixels.astype(int)
+        assert np.abs(found - decode(RAMP, "x", size).pixels).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_white_is_zero_tiff_of_few_bits(bits):
+    levels = RAMP >> (8 - bits)
+    packed = np.packbits(np.unpackbits(levels[..., None], axis=2)[..., 8 - bits :].reshape(60, -1), axis=1)
+    content = bytearray(make_tiff(np.zeros((60, packed.shape[1]), np.uint8), MIN_IS_WHITE))
+    content[-packed.size :] = (255 - packed).tobytes()
+    for tag, old, new in ((256, packed.shape[1], 80), (258, 8, bits)):
+        entry = struct.pack("<HHIH", tag, 3, 1, old)
+        at = content.index(entry)
+        content[at : at + len(entry)] = struct.pack("<HHIH", tag, 3, 1, new)
+    assert np.abs(decode(bytes(content), "x").pixels - levels * (255 / (2**bits - 1))).max() <= 0.5
+
+
+TINTS = {
+    "gray": (1, 1, 1),
+    "a slight tint": (1, 0.96, 0.92),
+    "sepia": (1, 0.8, 0.6),
+    "blue film": (0.6, 0.75, 1),
+    "one channel": (1, 0, 0),
+}
+
+
+@pytest.mark.parametrize("tint", TINTS)
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("side", [90, 700])
+def test_colour_is_seen_in_a_jpeg_as_in_a_png(tint, subsampling, side):
+    """Although large JPEGs are decoded small, and to gray."""
+    film = simulate_radiograph("bacteria", np.random.default_rng(5), side)
+    pixels = np.dstack([film * share for share in TINTS[tint]]).astype(np.uint8)
+    jpeg = encode(pixels, "JPEG", quality=90, subsampling=subsampling)
+    expected = decode(encode(pixels, "PNG"), "x", 64)
+    assert expected.is_gray == (tint in ("gray", "a slight tint"))
+    for size in (64, None):
+        assert decode(jpeg, "x", size).is_gray == expected.is_gray
+    difference = decode(jpeg, "x", 64).pixels.astype(int) - expected.pixels
+    assert np.abs(difference).mean() < 1.5
+
+
+def test_gray_jpeg_is_decoded_once(monkeypatch):
+    """What is gray by its mode needs no look for colour: one decode, small, as fast as ever."""
+    opened = []
+    monkeypatch.setattr(radiograph, "_open", lambda *args, _open=radiograph._open: opened.append(args) or _open(*args))
+    decode(encode(RAMP, "JPEG"), "x", 16)
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("size", [1, 16, 64, 128, 300])

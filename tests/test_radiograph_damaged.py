@@ -12,9 +12,10 @@ import zlib
 
 import numpy as np
 import pytest
-from dicom_files import SYNTAXES, make_dicom
+from dicom_files import SYNTAXES, make_bare_dicom, make_dicom
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_files import RGB, make_png, make_tiff
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
@@ -56,6 +57,7 @@ def with_pixel(value: float) -> Image.Image:
 
 
 GRAY = Image.fromarray(CHEST)
+UPRIGHT = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\1\0\0\0\0\0\0"  # an orientation that may mutate
 READABLE = {
     "jpeg": encode(GRAY, "JPEG", quality=95),
     "cmyk jpeg": encode(GRAY.convert("CMYK"), "JPEG", quality=95),
@@ -71,13 +73,33 @@ READABLE = {
     "still gif": encode(GRAY, "GIF"),
     "1x1": encode(Image.new("L", (1, 1), 77), "PNG"),
 } | {f"{syntax} dicom": make_dicom(CHEST, syntax) for syntax in SYNTAXES}
+READABLE |= {
+    "dicom without meta": make_bare_dicom(CHEST),
+    "colour dicom": make_dicom(np.dstack([CHEST] * 3)),
+    "deep png": make_png(np.dstack([CHEST.astype(np.uint16) * 16] * 3)),
+    "deep tiff": make_tiff(np.dstack([CHEST.astype(np.uint16) * 16] * 3), RGB, ">", planes=True),
+    "white-is-zero tiff": make_tiff((255 - CHEST).astype(np.uint16) * 257, 0),
+    "turned jpeg": encode(GRAY, "JPEG", quality=95, exif=UPRIGHT),
+}
 REFUSED = {
     "text named .jpeg": (b"404 Not Found\n", "not an image"),
-    "pdf": (b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n", "not an image"),
+    "pdf": (b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n", "PDF is not read; save it as PNG"),
     "postscript, which would be run": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
-        "not an image",
+        "PostScript is not read",
     ),
+    "jpeg 2000": (encode(GRAY, "JPEG2000"), "JPEG 2000 is not read; save it as PNG"),
+    "its codestream": (encode(GRAY, "JPEG2000", no_jp2=True), "JPEG 2000 is not read"),
+    "avif": (encode(GRAY.convert("RGB"), "AVIF"), "AVIF is not read"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not read"),
+    "jpeg xl": (b"\xff\x0a" + bytes(40), "JPEG XL is not read"),
+    "a video": (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
+    "photoshop": (b"8BPS\0\1" + bytes(40), "Photoshop is not read"),
+    "an archive": (b"PK\3\4" + bytes(40), "ZIP archive"),
+    "a rare tiff": (make_tiff(np.zeros((8, 8, 3), np.float32), RGB), "this TIFF"),
+    "a truncated tiff": (make_tiff(CHEST, 1)[:40], "this TIFF"),
+    "a deep tiff that is cut off": (make_tiff(CHEST.astype(np.uint16), 1)[:-900], "damaged"),
+    "a deep png that is cut off": (make_png(np.dstack([CHEST.astype(np.uint16)] * 3))[:-300], "damaged"),
     "truncated jpeg": (READABLE["jpeg"][:600], "damaged"),
     "truncated png": (READABLE["rgba png"][:-400], "damaged"),
     "animated gif": (encode_frames("GIF"), "several pictures"),
@@ -114,6 +136,7 @@ def test_refused_in_one_line(kind):
 def test_colour_is_noticed():
     hot = np.dstack([CHEST, CHEST // 2, 255 - CHEST])
     assert not decode(encode(Image.fromarray(hot), "PNG"), "x").is_gray
+    assert not decode(encode(Image.fromarray(hot), "JPEG"), "x", 16).is_gray
     marked = np.dstack([CHEST] * 3)
     marked[:4, :8] = (255, 0, 0)
     assert decode(encode(Image.fromarray(marked), "PNG"), "x").is_gray, "a coloured marker is no photograph"

@@ -29,7 +29,7 @@ TARGETS = {"run", "download", "retrain", "report", "app", "test", "bench", "benc
 TARGETS |= {"lint", "format", "slides", "clean", "help"}
 NOT_IMPORTED = {"tensorflow", "tensorflow-cpu", "jupyterlab", "ipykernel"}  # Keras' backend; what opens the notebook
 NOT_IMPORTED |= {"seaborn"}  # for the reader of the notebook
-NOT_IMPORTED |= {"tf2onnx", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"}  # Keras and pydicom import them
+NOT_IMPORTED |= {"tf2onnx"}  # Keras imports it
 RADIOGRAPHS_OR_ARCHIVES = {".jpeg", ".jpg", ".dcm", ".npz", ".npy", ".h5", ".hdf5", ".zip"}
 MEGABYTES = 20
 # In a notebook a line break is written \n, so that a path may follow the letter n.

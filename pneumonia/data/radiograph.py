@@ -6,6 +6,8 @@ Everything that a model is given passes through here.
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import stat
 import warnings
 from dataclasses import dataclass
@@ -13,10 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, UnidentifiedImageError
 
 from ..config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, too_costly, too_large
+from .dicom import (
+    MAX_PIXELS,
+    Header,
+    is_dataset,
+    is_dicom,
+    read_dicom,
+    read_dicom_size,
+    too_costly,
+    too_large,
+)
 from .sizes import look_up_original_size
 
 if TYPE_CHECKING:
@@ -25,9 +36,48 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
 CHUNK = 1 << 18  # pixels that are converted at a time
+READ = "a JPEG, PNG, TIFF, BMP, WebP, GIF or DICOM file"
+# What other files begin with: the brand of an ISO medium (its first four bytes are a length), or magic numbers.
+BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"jp2 ": "JPEG 2000", b"jpx ": "JPEG 2000", b"jph ": "JPEG 2000"}
+BRANDS |= dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "HEIC")
+MAGIC = {
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"II\xbc": "JPEG XR",
+    b"II*\0": "this TIFF (damaged, or of a rare kind)",
+    b"MM\0*": "this TIFF (damaged, or of a rare kind)",
+    b"II+\0": "this TIFF (damaged, or of a rare kind)",
+    b"MM\0+": "this TIFF (damaged, or of a rare kind)",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+    b"%!PS": "PostScript",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x5c\x01\0\0": "NIfTI",
+}
 # Pillow's remarks on odd metadata, and on sizes that our own stricter limit refuses. (Not for a while only: filters
 # are not safe between threads.)
 warnings.filterwarnings("ignore", module="PIL")
+
+# Pillow knows white-is-zero TIFF of 1 to 8 bits, and inverts it. It is to open those of more bits, too, which `_load`
+# inverts, in either order of bytes. (A key is order, photometric interpretation, and what does not matter here.)
+DEEP_MODES = ("I", "I;16", "I;16B", "F")
+for (_, photometric, *rest), modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
+    if photometric == 1 and modes[0] in DEEP_MODES:
+        for key in itertools.product((TiffImagePlugin.II, TiffImagePlugin.MM), (0, 1)):
+            TiffImagePlugin.OPEN_INFO.setdefault((*key, *rest), modes)
+TURNS = {  # EXIF orientation -> what sets it upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = tuple(TURNS[number] for number in (5, 6, 7, 8))
 
 # Annex K of ITU-T T.81 (the JPEG standard): the luminance table that libjpeg scales by its "quality".
 STANDARD_LUMA_TABLE = np.array(
@@ -42,7 +92,7 @@ class Decoded:
     """One radiograph, and what the file says about it."""
 
     pixels: np.ndarray  # uint8 (h, w), 0 = black
-    width: int  # of the file, in pixels
+    width: int  # of the file, in pixels, when it is upright
     height: int
     is_gray: bool  # no colour in it, whatever its mode
     header: Header | None = None  # of DICOM
@@ -110,16 +160,14 @@ def decode(
     header = None
     if is_dataset(source) or (isinstance(source, bytes) and is_dicom(source)):
         pixels, header = read_dicom(source, name)
-        image, is_gray, full = Image.fromarray(pixels), not header.is_color, pixels.shape[::-1]
+        image = Image.fromarray(pixels)
+        image, is_gray, full = to_grayscale(image), is_colorless(image), image.size
         shape = full  # of the detector
     elif isinstance(source, np.ndarray):
-        image = _open_array(source, name)
-        full = image.size
-        image, is_gray = _load(image, name, size)
+        image, is_gray, full = _load(_open_array(source, name), name, size)
     else:
         with _open(source, name) as image:
-            full = image.size
-            image, is_gray = _load(image, name, size)
+            image, is_gray, full = _load(image, name, size, source)
     if full[0] != full[1]:
         shape = full
     if size is not None:
@@ -174,16 +222,33 @@ def _open_array(pixels: np.ndarray, name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image, bool]:
-    """(8-bit grayscale image, whether there was no colour) of an opened file."""
+def _load(
+    image: Image.Image, name: str, size: int | None, content: bytes = b""
+) -> tuple[Image.Image, bool, tuple[int, int]]:
+    """(8-bit grayscale image, whether there was no colour, full width and height), upright, of an opened file."""
     if image.width * image.height > MAX_PIXELS:
         raise too_large(name)
     try:
         if image.format != "MPO" and getattr(image, "is_animated", False):  # n_frames would walk through all of them
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
-        if size is not None:
-            image.draft("L", (2 * size, 2 * size))  # JPEG only: decode large originals at a fraction of their size
-        return to_grayscale(image), is_colorless(image)
+        full, is_gray = image.size, None
+        if size is not None and image.format in ("JPEG", "MPO"):
+            if image.mode == "RGB":  # of which the next line would leave the gray
+                with _open(content, name) as small:
+                    small.draft("RGB", (64, 64))
+                    is_gray = is_colorless(small)
+            image.draft("L", (2 * size, 2 * size))  # decode large originals at a fraction of their size
+        deep = _decode_deep(image, content)
+        film = image if deep is None else Image.fromarray(to_8_bits(deep))
+        gray = to_grayscale(film)
+        tags = getattr(image, "tag_v2", {})
+        if image.mode in DEEP_MODES and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+            gray = ImageChops.invert(gray)
+        if (turn := TURNS.get(_find_orientation(image))) is not None:
+            gray = gray.transpose(turn)
+            if turn in SIDEWAYS and image.format != "TIFF":  # whose size Pillow has turned
+                full = full[::-1]
+        return gray, is_colorless(film) if is_gray is None else is_gray, full
     except PneumoniaError:
         raise
     except MemoryError as error:
@@ -192,11 +257,38 @@ def _load(image: Image.Image, name: str, size: int | None) -> tuple[Image.Image,
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
 
 
+def _find_orientation(image: Image.Image) -> int:
+    """By EXIF or XMP, 1 to 8. (A TIFF that Pillow has decoded is upright, and no longer says how it lay.)"""
+    try:
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of damaged metadata, which say nothing, but spoil nothing
+        return 1
+
+
+def _decode_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
+    """The gray values or RGB, (h, w) or (h, w, 3), of a PNG or TIFF of which Pillow would keep the high bytes only, or
+    read them in the wrong order; None: it reads this file as it is."""
+    if image.format == "PNG" and re.fullmatch("(LA|RGB|RGBA);16B", str(image.tile[0].args)):
+        import imagecodecs
+
+        image.load()  # its EXIF may stand behind the pixels
+        pixels = imagecodecs.png_decode(content)
+        return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+    if image.format == "TIFF" and set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
+        import imagecodecs
+
+        pixels = imagecodecs.tiff_decode(content)
+        if pixels.ndim == 3 and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
+            pixels = np.moveaxis(pixels, 0, -1)  # a plane for each colour
+        return pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    return None
+
+
 def to_grayscale(image: Image.Image) -> Image.Image:
     """Any Pillow mode to 8-bit grayscale ("L").
 
-    16-bit files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16), never by
-    the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
+    Deep files are scaled by the range of their bit depth (12 bits when no pixel exceeds 4,095, else 16 or 32), never
+    by the image's own extremes, so that exposure is kept; floats that do not exceed 1 are shares of white. Transparency
     is dropped: it hides no anatomy. Raises: ValueError for pixels that are no numbers.
     """
     if image.mode == "L":
@@ -211,7 +303,7 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     low, high = float(pixels.min()), float(pixels.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # both are NaN where any pixel is
         raise ValueError("NaN or infinite pixels")
-    full_scale = next((top for top in (255, 4095) if high <= top), 65535)
+    full_scale = next((top for top in (255, 4095, 65535) if high <= top), 2**32 - 1)
     if pixels.dtype.kind == "f" and high <= 1:
         full_scale = 1
     flat, scaled = pixels.reshape(-1), np.empty(pixels.size, np.uint8)
@@ -234,10 +326,19 @@ def read_header(content: bytes, name: str) -> dict[str, object]:
 
     Raises: PneumoniaError as `decode`.
     """
+    if is_dicom(content):
+        width, height, mode = read_dicom_size(content, name)
+        return {"width": width, "height": height, "mode": mode, "jpeg_quality": float("nan")}
     with _open(content, name) as image:
+        (width, height), mode = image.size, image.mode
         tables = getattr(image, "quantization", None)  # numbered by the encoder; luminance comes first
         quality = estimate_jpeg_quality(np.asarray(tables[min(tables)])) if tables else float("nan")
-        return {"width": image.width, "height": image.height, "mode": image.mode, "jpeg_quality": quality}
+        # TIFF has turned its size by itself. The EXIF of a PNG may stand behind the pixels: then these are decoded.
+        if image.format == "PNG" and b"eXIf" in content and "exif" not in image.info:
+            width, height = _load(image, name, None, content)[2]
+        elif image.format != "TIFF" and TURNS.get(_find_orientation(image)) in SIDEWAYS:
+            width, height = height, width
+        return {"width": width, "height": height, "mode": mode, "jpeg_quality": quality}
 
 
 def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
@@ -248,6 +349,13 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
     return int(qualities[np.abs(tables.sum(axis=1) - luma_table.sum()).argmin()])
 
 
+def recognize_format(content: bytes) -> str | None:
+    """The name of a format that is known and not read, by the first bytes of a file; None for any other."""
+    if content[4:8] == b"ftyp":
+        return BRANDS.get(content[8:12], "this kind of video or picture")
+    return next((form for magic, form in MAGIC.items() if content.startswith(magic)), None)
+
+
 def _open(content: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
@@ -256,6 +364,8 @@ def _open(content: bytes, name: str) -> Image.Image:
     except MemoryError as error:
         raise too_costly(name) from error
     except UnidentifiedImageError as error:
-        raise PneumoniaError(f"{name}: not an image; remove the file or fetch it again") from error
+        if form := recognize_format(content):
+            raise PneumoniaError(f"{name}: {form} is not read; save it as PNG or DICOM") from error
+        raise PneumoniaError(f"{name}: not an image; name {READ}") from error
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
