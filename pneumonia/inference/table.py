@@ -47,6 +47,11 @@ def _encode(rows: Iterable[Iterable[object]]) -> bytes:
 HEADER = _encode([COLUMNS])
 
 
+def encode_rows(rows: Iterable[dict], settings: dict) -> bytes:
+    """Lines of the file for rows (`Answer.row`, and `heatmap` where there is one), without the header."""
+    return _encode([_to_text((row | settings).get(column)) for column in COLUMNS] for row in rows)
+
+
 class AnswerTable:
     """An open CSV file. Rows are written whole and in order, in UTF-8; odd bytes of file names are kept."""
 
@@ -106,10 +111,9 @@ class AnswerTable:
         return best
 
     def write(self, rows: Iterable[dict]) -> None:
-        """Append rows (`Answer.row`, and `heatmap` where there is one). Raises: PneumoniaError when the disk is full;
-        --resume then continues after the last whole row."""
-        lines = [[_to_text((row | self.settings).get(column)) for column in COLUMNS] for row in rows]
-        remaining = memoryview(_encode(lines))
+        """Append rows, as of `encode_rows`. Raises: PneumoniaError when the disk is full; --resume then continues
+        after the last whole row."""
+        remaining = memoryview(encode_rows(rows, self.settings))
         try:
             while remaining:  # an unbuffered write may take only a part
                 remaining = remaining[self.file.write(remaining) :]
