@@ -270,13 +270,10 @@ def open_port(port: int | None) -> socket.socket:
     raise PneumoniaError(f"port {named}: {reason}; choose another with --port")
 
 
-def serve(port: int | None = None, in_browser: bool = True) -> None:
-    """Open the page and serve it until Ctrl-C or SIGTERM. Raises: PneumoniaError without a free port."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with open_port(port) as listener:
-        port = listener.getsockname()[1]
-        app = App(FinalModel())
-        config = uvicorn.Config(
+def make_server(app: App, port: int) -> uvicorn.Server:
+    """The page as a server that `run([open_port(port)])` starts."""
+    return uvicorn.Server(
+        uvicorn.Config(
             Guard(app.make_site(), port),
             loop="asyncio",
             http="h11",
@@ -291,10 +288,19 @@ def serve(port: int | None = None, in_browser: bool = True) -> None:
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=2,
         )
-        address = f"http://{HOST}:{port}/"
-        print(f"{address}  (Ctrl-C ends it) {NOT_FOR_CLINICAL_USE}", flush=True)
-        if in_browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    )
+
+
+def serve(port: int | None = None, in_browser: bool = True) -> None:
+    """Open the page and serve it until Ctrl-C or SIGTERM. Raises: PneumoniaError without a free port."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with open_port(port) as listener:
+        app = App(FinalModel())
+        port = listener.getsockname()[1]
+        server, address = make_server(app, port), f"http://{HOST}:{port}/"
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run([listener])
+            print(f"{address}  (Ctrl-C ends it) {NOT_FOR_CLINICAL_USE}", flush=True)
+            if in_browser:
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            server.run([listener])
         app.pool.shutdown(wait=False, cancel_futures=True)

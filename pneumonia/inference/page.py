@@ -161,7 +161,9 @@ def show_scale(probability: float, reader: Reader) -> str:
     low, high = (place(at) for at in reader.referral)
     points = sorted(reader.model.record["operating_points"].items(), key=lambda point: -point[1])
     words = ", ".join(f"{name} {place(threshold):.1f} %" for name, threshold in reversed(points))
-    label = f"{100 * probability:.2f} % on a scale from 0 to 100 %; {words}; too close to call {low:.1f} to {high:.1f} %"
+    label = (
+        f"{100 * probability:.2f} % on a scale from 0 to 100 %; {words}; too close to call {low:.1f} to {high:.1f} %"
+    )
     parts = [
         '<rect class="line" y="22" width="100%" height="12" rx="4"/>',
         f'<rect class="band" x="{low:.2f}%" y="22" width="{high - low:.2f}%" height="12"/>',
@@ -229,4 +231,6 @@ def show_download(answers: list[Answer], reader: Reader) -> str:
     """A link that contains the table which `predict --csv` writes."""
     table = HEADER + encode_rows((answer.row() for answer in answers), describe_settings(reader))
     content = base64.b64encode(table).decode()
-    return f'<p><a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a></p>'
+    return (
+        f'<p><a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a></p>'
+    )

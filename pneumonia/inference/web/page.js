@@ -57,13 +57,14 @@ async function readAll(files) {
     if (signal.aborted) return;
   }
   find("answers").ariaBusy = "false";
-  if (answers) say(summarise(answers));
+  summarise(answers);
 }
 
 function summarise(answers) {
+  if (!answers?.length) return;
   const failed = answers.filter((answer) => answer.failed).length;
-  if (answers.length === 1) return answers[0].sentence;
-  return `${answers.length - failed} answered` + (failed ? `, ${failed} could not be read` : "");
+  const counts = `${answers.length - failed} answered` + (failed ? `, ${failed} could not be read` : "");
+  say(answers.length === 1 ? answers[0].sentence : counts);
 }
 
 function add(row, picture) {
@@ -117,7 +118,7 @@ films.addEventListener("change", () => {
 settings.addEventListener("submit", (event) => event.preventDefault());
 settings.addEventListener("input", (event) => {
   showSettings();
-  if (event.target.name === "point" || event.target === prevalence) show();
+  if (event.target.name === "point" || event.target === prevalence) show().then(summarise);
 });
 for (const [kind, isOver] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
   document.addEventListener(kind, (event) => {
