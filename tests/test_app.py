@@ -62,7 +62,7 @@ from pneumonia.inference.reader import Answer, Reader
 from pneumonia.inference.table import COLUMNS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SCREENSHOT_BYTES = 150_000
+SCREENSHOT_BYTES = 400_000
 CHEST = simulate_radiograph("bacteria", np.random.default_rng(3), 400)
 
 
@@ -694,15 +694,20 @@ def test_only_so_much_is_taken_at_once(server):
     """Of many large uploads, those that wait stay with their senders."""
     senders = [server.begin_upload(MAX_BYTES) for _ in range(IN_FLIGHT + 4)]
     sent, piece = dict.fromkeys(senders, 0), bytes(2**20)
+    full = MAX_BYTES - 2 * len(piece)
     for connection in senders:
         connection.setblocking(False)
-    while ready := select.select([], [one for one in senders if sent[one] < MAX_BYTES - 2 * len(piece)], [], 2)[1]:
+
+    def find_ready() -> list[socket.socket]:
+        return select.select([], [one for one in senders if sent[one] < full], [], 1)[1]
+
+    while (ready := find_ready()) or sum(size >= full for size in sent.values()) < IN_FLIGHT:
         for connection in ready:
             sent[connection] += connection.send(piece)
     taken = sorted(sent.values(), reverse=True)
     for connection in senders:
         connection.close()
-    assert taken[IN_FLIGHT - 1] > MAX_BYTES * 0.9 and taken[IN_FLIGHT] < MAX_BYTES / 2
+    assert taken[IN_FLIGHT] < MAX_BYTES / 2
 
 
 def test_a_killed_page_leaves_nothing(tmp_path):
@@ -860,7 +865,7 @@ def test_browser_says_that_the_page_has_ended(browser, tmp_path_factory, uploads
 
 def test_everything_works_from_the_keyboard(page, uploads):
     choosers = []
-    page.on("filechooser", choosers.append)
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.keyboard.press("Tab")
     for _ in range(60):  # Playwright may not be ready to catch the first
         page.keyboard.press("Enter")
@@ -1012,12 +1017,12 @@ def test_picture_of_the_page(page, uploads, tmp_path):
     target = Path(os.environ.get("APP_SCREENSHOT", tmp_path / "app.png"))
     upload(page, files_of(uploads)[0])
     taken = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    taken.convert("RGB").save(target, optimize=True)  # without a palette, which would band the radiograph
     assert target.stat().st_size < SCREENSHOT_BYTES
 
 
 def test_committed_picture_is_small_and_without_metadata():
     path = ROOT / "images" / "app.png"
     with Image.open(path) as image:
-        assert image.mode == "P" and image.format == "PNG" and not image.info
+        assert image.mode == "RGB" and image.format == "PNG" and not image.info
         assert image.width == 1200 and path.stat().st_size < SCREENSHOT_BYTES
