@@ -228,11 +228,10 @@ def read_sources() -> list[str]:
 
 
 def test_dependencies_are_what_is_imported():
-    """(Starlette comes with Gradio, which serves the page through it.)"""
     providers = packages_distributions() | {"ray": ["ray"], "pyarrow": ["pyarrow"]}  # the cluster is optional
     imported = {name: set(map(canonicalize_name, providers.get(name, ()))) for name in find_imports(read_sources())}
     named = {canonicalize_name(item.name) for item in read_dependencies("train", "app", "cluster")}
-    assert {name for name, candidates in imported.items() if not candidates & named} == {"starlette"}, "not named"
+    assert {name for name, candidates in imported.items() if not candidates & named} == set(), "not named"
     assert named - set().union(*imported.values()) - NOT_IMPORTED == set(), "named, not imported"
 
 

@@ -1,6 +1,7 @@
-"""How the page in the browser shows answers: HTML that needs no file, no font and no script from elsewhere.
+"""What the page in the browser shows: HTML without styles and scripts of its own, which `app.POLICY` would not allow.
 
-Pictures are embedded in the page, so that nothing of an upload is kept once it is answered.
+The page itself, its style and its script are in the folder `web`. Pictures travel within the answers, so that nothing
+of an upload is kept once it is answered.
 """
 
 from __future__ import annotations
@@ -8,48 +9,28 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import tempfile
+import math
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from ..config import CLASS_NAMES
+from ..config import CLASS_NAMES, PneumoniaError
 from ..evaluation.probability import predictive_values
+from .command import NOT_FOR_CLINICAL_USE, printable
 from .final_model import FinalModel
-from .heatmap import OPACITY, color_table, draw_bar, outline
+from .heatmap import CAPTION, OPACITY, STOPS, color_table, outline
 from .reader import Answer, Reader
-from .table import AnswerTable, describe_settings
+from .table import HEADER, describe_settings, encode_rows
 
+WEB = Path(__file__).parent / "web"  # page.html, page.css, page.js
 SHOWN = 1024  # pixels of the longer side: enough to look at, and quick to send
 PREVALENCES = (0.01, 0.05, 0.15, 0.3, 0.5)  # rows of the table, besides the prevalence of the slider
 RATES = ("sensitivity", "specificity")
-STYLE = f"""
-:root {{ --heat: {OPACITY} }}
-.card {{ height: 25rem; overflow: auto; border: 1px solid #8884; border-radius: 6px; padding: .6rem;
-         margin-bottom: .6rem }}
-.card.failed {{ height: 6rem }}
-.picture {{ position: relative; display: flex; height: calc(100% - 1.6rem); justify-content: center }}
-.picture > div {{ position: relative; height: 100%; min-width: 0 }}
-.picture img {{ height: 100%; max-width: 100%; object-fit: contain; margin: 0 }}
-.picture .heat {{ position: absolute; inset: 0; opacity: var(--heat) }}
-.name {{ font-weight: 600; overflow-wrap: anywhere }}
-.result {{ font-size: 1.4rem; margin: .5rem 0 }}
-.error, .warning {{ border-left: 4px solid #b3261e; padding: .2rem .6rem; margin: .4rem 0 }}
-.warning {{ border-color: #b26a00 }}
-.scale {{ position: relative; height: 6.2rem; margin: .4rem 9rem 0 1rem }}
-.scale div {{ position: absolute; white-space: nowrap; font-size: .8rem }}
-.scale .line {{ top: 1.2rem; height: .8rem; width: 100%; background: #8883; border-radius: 4px }}
-.scale .band {{ top: 1.2rem; height: .8rem; background: #b26a0080 }}
-.scale .tick {{ top: 1rem; border-left: 2px solid; padding-left: .25rem; display: flex; align-items: flex-end }}
-.scale .here {{ top: .9rem; width: 1.4rem; height: 1.4rem; margin-left: -.7rem; border-radius: 50%;
-                background: #a6192e; border: 2px solid #fff }}
-table.rates {{ border-collapse: collapse }} .rates td, .rates th {{ padding: .15rem .7rem; text-align: right }}
-.rates .chosen {{ font-weight: 700; background: #8882 }}
-"""
 
 
 class Rate(NamedTuple):
@@ -73,18 +54,60 @@ def restate(answer: Answer, reader: Reader) -> Answer:
     return replace(answer, call=call, probability=reader.rebase(answer.probability))
 
 
+def restore(row: object) -> Answer:
+    """The answer that a row from the browser tells of: `Answer.row`, or path and error of what never came here.
+
+    Raises: PneumoniaError when it is neither.
+    """
+    match row:
+        case {"path": str(path), "error": str(error)}:
+            return Answer(printable(path), error=printable(error))
+        case {
+            "path": str(path),
+            "probability": float(probability) | int(probability),
+            "refer": bool(refer),
+            "warnings": [*warnings],
+            "atypicality": float(atypicality) | int(atypicality),
+        } if 0 <= probability <= 1 and 0 <= atypicality < math.inf and all(isinstance(text, str) for text in warnings):
+            notes = tuple(printable(text) for text in warnings)
+            return Answer(printable(path), probability, refer=refer, warnings=notes, atypicality=atypicality)
+    raise PneumoniaError("not an answer of this page; load it again")
+
+
+def show_page(reader: Reader, rates: dict[str, dict[str, Rate]], max_files: int, max_bytes: int) -> str:
+    """The page before the first radiograph."""
+    points = "".join(
+        f'<label><input type="radio" name="point" value="{escape(name)}" autocomplete="off"'
+        f"{' checked' if name == reader.operating_point else ''}> {escape(name)}</label>"
+        for name in reader.model.record["operating_points"]
+    )
+    return Template((WEB / "page.html").read_text(encoding="utf-8")).substitute(
+        not_for_clinical_use=NOT_FOR_CLINICAL_USE,
+        model=escape(f"{reader.model.name}, {reader.model.hash}"),
+        max_files=max_files,
+        max_bytes=max_bytes,
+        max_megabytes=max_bytes // 2**20,
+        points=points,
+        prevalence=f"{reader.prevalence:g}",
+        opacity=OPACITY,
+        gradient=show_gradient(),
+        rates=show_prevalence(reader, rates),
+    )
+
+
 def show_picture(answer: Answer, evidence_scale: float) -> str:
-    """A card: the radiograph, the heatmap over it with the opacity of the CSS variable --heat, and the colour bar."""
+    """The radiograph, the heatmap over it (its opacity is set by the CSS variable --heat), and the colour scale."""
     radiograph = outline(Image.fromarray(answer.image), answer.box)
     radiograph.thumbnail((SHOWN, SHOWN))
     strength = Image.fromarray((answer.heatmap * 255).round().astype(np.uint8)).resize(radiograph.size)
     colored = np.dstack([color_table()[np.asarray(strength)], np.asarray(strength)])  # the evidence is also the alpha
-    layers = (
-        f'<img src="{embed(radiograph, "JPEG")}" alt="radiograph">'
-        f'<img class="heat" src="{embed(Image.fromarray(colored, "RGBA"))}" alt="heatmap">'
+    size = f'width="{radiograph.width}" height="{radiograph.height}"'
+    return (
+        f'<figure><div class="layers"><img src="{embed(radiograph, "JPEG")}" {size} alt="Radiograph">'
+        f'<img class="heat" src="{embed(Image.fromarray(colored, "RGBA"))}" {size} alt="Heatmap"></div>'
+        f'<figcaption><svg class="colors" aria-hidden="true"><rect width="100%" height="100%" rx="3"/></svg>'
+        f"<span>0</span> <span>{CAPTION}</span> <span>{evidence_scale:.0f}+</span></figcaption></figure>"
     )
-    bar = f'<img src="{embed(draw_bar(640, evidence_scale))}" alt="colour bar: evidence for PNEUMONIA">'
-    return _card(answer.path, f'<div class="picture"><div>{layers}</div>{bar}</div>')
 
 
 def embed(image: Image.Image, kind: str = "PNG") -> str:
@@ -94,24 +117,36 @@ def embed(image: Image.Image, kind: str = "PNG") -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def show_no_picture(answer: Answer) -> str:
-    """The card beside an error, so that pictures and answers stay aligned."""
-    return _card(answer.path, "no picture", "card failed")
+def show_gradient() -> str:
+    """The colours of the heatmap, from no evidence to the most, as stops of an SVG gradient."""
+    return "".join(
+        f'<stop offset="{at / (len(STOPS) - 1):g}" stop-color="rgb({red},{green},{blue})"/>'
+        for at, (red, green, blue) in enumerate(STOPS.tolist())
+    )
 
 
 def show_answer(answer: Answer, reader: Reader) -> str:
-    """A card: the call, the calibrated probability on its scale, and the reasons to refer."""
+    """The call, the calibrated probability on its scale, and the reasons to refer; or why there is no answer."""
+    name = f'<h2 class="name">{escape(answer.path)}</h2>'
     if answer.error:
-        return _card(answer.path, f'<div class="error" role="alert">{escape(answer.error)}</div>', "card failed")
-    notes = "".join(f'<div class="warning">{escape(text)}</div>' for text in answer.explain())
-    refer = " · refer to a radiologist" if answer.refer else ""
-    probability = f'<span class="probability">{100 * answer.probability:.2f}</span> %'
-    text = (
-        f'<div class="result"><b class="call">{answer.call}</b>{refer}</div>'
-        f"<div>Probability of PNEUMONIA at a prevalence of {100 * reader.prevalence:.0f} %: {probability}</div>"
-        f"{show_scale(answer.probability, reader)}{notes}"
+        return f'{name}<p class="error">{escape(answer.error)}</p>'
+    notes = "".join(f"<li>{escape(text)}</li>" for text in answer.explain())
+    refer = ' <strong class="refer">refer to a radiologist</strong>' if answer.refer else ""
+    probability = f'<b class="probability">{100 * answer.probability:.2f} %</b>'
+    return (
+        f'{name}<p class="result"><strong class="call">{answer.call}</strong>{refer}</p>'
+        f"<p>Probability of PNEUMONIA at a prevalence of {100 * reader.prevalence:.0f} %: {probability}</p>"
+        f"{show_scale(answer.probability, reader)}"
+        + (f'<ul class="warnings" aria-label="Warnings">{notes}</ul>' if notes else "")
     )
-    return _card(answer.path, text)
+
+
+def announce(answer: Answer) -> str:
+    """An answer in one sentence, for a screen reader."""
+    if answer.error:
+        return answer.error
+    refer = "; refer to a radiologist" if answer.refer else ""
+    return f"{answer.path}: {answer.call}, {100 * answer.probability:.2f} %{refer}"
 
 
 def show_scale(probability: float, reader: Reader) -> str:
@@ -124,14 +159,25 @@ def show_scale(probability: float, reader: Reader) -> str:
         return 100 * reader.rebase(at)
 
     low, high = (place(at) for at in reader.referral)
-    parts = [f'<div class="line"></div><div class="band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>']
     points = sorted(reader.model.record["operating_points"].items(), key=lambda point: -point[1])
+    words = ", ".join(f"{name} {place(threshold):.1f} %" for name, threshold in reversed(points))
+    label = (
+        f"{100 * probability:.2f} % on a scale from 0 to 100 %; {words}; too close to call {low:.1f} to {high:.1f} %"
+    )
+    parts = [
+        '<rect class="line" y="22" width="100%" height="12" rx="4"/>',
+        f'<rect class="band" x="{low:.2f}%" y="22" width="{high - low:.2f}%" height="12"/>',
+        f'<text class="note" x="{low:.2f}%" y="13">too close to call</text>',
+    ]
     for row, (name, threshold) in enumerate(points):  # the leftmost lowest, so that no line crosses a label
-        shown = f"<b>{name}</b>" if name == reader.operating_point else name
-        position = f"left:{place(threshold):.2f}%;height:{2.2 + 1.1 * row:.1f}rem"
-        parts.append(f'<div class="tick" style="{position}"><span>{shown} {place(threshold):.1f} %</span></div>')
-    parts.append(f'<div class="here" style="left:{100 * probability:.2f}%"></div>')
-    return f'<div class="scale">{"".join(parts)}</div>'
+        at, end = f"{place(threshold):.2f}%", 54 + 18 * row
+        chosen = " chosen" if name == reader.operating_point else ""
+        parts.append(
+            f'<line class="tick" x1="{at}" x2="{at}" y1="19" y2="{end}"/>'
+            f'<text class="point{chosen}" x="{at}" y="{end}" dx="5">{escape(name)} {place(threshold):.1f} %</text>'
+        )
+    parts.append(f'<circle class="here" cx="{100 * probability:.2f}%" cy="28" r="10"/>')
+    return f'<svg class="scale" height="98" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
 def read_rates(path: Path, model: FinalModel, split: str = "test") -> dict[str, dict[str, Rate]]:
@@ -166,33 +212,25 @@ def show_prevalence(reader: Reader, rates: dict[str, dict[str, Rate]]) -> str:
             for value, low, high in zip(*worth, strict=True)
         )
         chosen = ' class="chosen"' if prevalence == reader.prevalence else ""
-        rows += f"<tr{chosen}><td>{100 * prevalence:.0f} %</td>{cells}</tr>"
+        rows += f'<tr{chosen}><th scope="row">{100 * prevalence:.0f} %</th>{cells}</tr>'
     words = ", ".join(
         f"{metric} {100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
         for metric, rate in rates[point].items()
     )
-    head = "<tr><th>prevalence</th><th>PPV</th><th>from … to</th><th>NPV</th><th>from … to</th></tr>"
+    names = ("prevalence", "PPV", "from … to", "NPV", "from … to")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
         f"<p>{point.capitalize()}: {words}, measured on {sensitivity.n} test radiographs of one hospital. "
         f"Both may differ elsewhere. Ranges take both intervals at their ends.</p>"
-        f'<table class="rates">{head}{rows}</table>'
+        f'<table class="rates"><caption>Predictive values by prevalence</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
-def make_csv(answers: list[Answer], reader: Reader) -> bytes:
-    """The table that `predict --csv` writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        table = AnswerTable(Path(folder) / "answers.csv", describe_settings(reader), resume=False)
-        table.write(answer.row() for answer in answers)
-        table.close()
-        return table.path.read_bytes()
-
-
 def show_download(answers: list[Answer], reader: Reader) -> str:
-    """A link that contains the table."""
-    content = base64.b64encode(make_csv(answers, reader)).decode()
-    return f'<a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a>'
-
-
-def _card(path: str, content: str, kind: str = "card") -> str:
-    return f'<div class="{kind}"><div class="name">{escape(path)}</div>{content}</div>'
+    """A link that contains the table which `predict --csv` writes."""
+    table = HEADER + encode_rows((answer.row() for answer in answers), describe_settings(reader))
+    content = base64.b64encode(table).decode()
+    return (
+        f'<p><a class="csv" download="answers.csv" href="data:text/csv;base64,{content}">Download answers.csv</a></p>'
+    )
