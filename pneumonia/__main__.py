@@ -27,6 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pneumonia: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
+        if error.name == (backend := os.environ.get("KERAS_BACKEND")):
+            print(
+                f"pneumonia: KERAS_BACKEND={backend}, which is not installed; unset it, or install it", file=sys.stderr
+            )
+            return 2
         extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
         print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
         return 2

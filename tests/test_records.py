@@ -169,7 +169,7 @@ def test_members_have_places_of_their_own(tmp_path):
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     places = [path(run, *member) for path in (weights_path, record_path, checkpoint_path) for member in members]
     assert len(set(places)) == len(places)
-    assert weights_path(run, run.models[0], 0) == run.models_dir / "majority-seed0.joblib"
+    assert weights_path(run, run.models[0], 0) == run.models_dir / "majority-seed0.npz"
     assert weights_path(run, run.models[1], 1) == run.models_dir / "basic_cnn-seed1.keras"
     assert all(checkpoint_path(run, *member).is_relative_to(run.cache) for member in members)
 
@@ -177,7 +177,7 @@ def test_members_have_places_of_their_own(tmp_path):
 def test_untrained_member_has_no_record_and_cannot_be_loaded(tmp_path):
     run = tiny_run(None, tmp_path, ("majority",))
     assert load_record(run, run.models[0], 0) is None
-    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: missing .*run `make run` to train it"):
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.npz: missing .*run `make run` to train it"):
         load_trained(run, run.models[0], 0)
 
 
