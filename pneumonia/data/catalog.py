@@ -317,7 +317,7 @@ def check_classes(root: Path, catalog: pd.DataFrame) -> None:
             why = ""
             if len(left_out := catalog[catalog["excluded_reason"] != ""]):
                 first = left_out.sort_values("label", key=lambda label: label != NO_LABEL, kind="stable").iloc[0]
-                why = f"; {len(left_out)} were left out, such as {first['path']} ({first['excluded_reason']})"
+                why = f"; {len(left_out)} left out, such as {first['path']} ({first['excluded_reason']})"
             raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}{why}")
 
 
