@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import papermill
 import pytest
 from tiny_runs import tiny_run
 
@@ -27,32 +26,32 @@ BASELINES = ("majority", "thumbnail_logistic")
 
 
 def run_both(processes, target, *arguments) -> None:
-    """Run `target(number, *arguments)` in two processes, which start together."""
+    """Let two processes call `target(number, round, *arguments)` in every round, at the same moment."""
     barrier = processes.Barrier(2)
-    both = [processes.Process(target=_start, args=(barrier, target, number, *arguments)) for number in range(2)]
+    both = [processes.Process(target=_repeat, args=(barrier, target, number, *arguments)) for number in range(2)]
     for process in both:
         process.start()
     for process in both:
-        process.join(300)
+        process.join(600)
     assert [process.exitcode for process in both] == [0, 0]
 
 
-def _start(barrier, target, *arguments) -> None:
-    barrier.wait(120)
-    target(*arguments)
+def _repeat(barrier, target, number: int, *arguments) -> None:
+    for round_ in range(ROUNDS):
+        barrier.wait(300)
+        target(number, round_, *arguments)
 
 
 # --- locks and folders --------------------------------------------------------------------------------------------
 
 
-def count_up(number: int, folder: Path) -> None:
+def count_up(number: int, round_: int, folder: Path) -> None:
     """Read, wait, write: without a lock most rounds would be lost."""
-    for _ in range(ROUNDS):
-        with lock(folder / "counter.lock", say=lambda line: None):
-            path = folder / "counter.json"
-            count = json.loads(path.read_text())
-            time.sleep(0.002)
-            save_atomically(path, lambda partial, count=count: partial.write_text(json.dumps(count + 1)))
+    with lock(folder / "counter.lock", say=lambda line: None):
+        path = folder / "counter.json"
+        count = json.loads(path.read_text())
+        time.sleep(0.002)
+        save_atomically(path, lambda partial: partial.write_text(json.dumps(count + 1)))
 
 
 def test_a_lock_lets_one_in_at_a_time(processes, tmp_path):
@@ -90,73 +89,68 @@ def test_the_second_is_told_who_holds_the_lock_and_a_kill_releases_it(processes,
         pass
 
 
-def fill(number: int, path: Path) -> None:
-    with partial_folder(path) as partial:
+def fill(number: int, round_: int, folder: Path) -> None:
+    with partial_folder(folder / str(round_)) as partial:
         for name in range(20):
             (partial / str(name)).write_text(str(number))
+    assert len({file.read_text() for file in (folder / str(round_)).iterdir()}) == 1
 
 
 def test_a_folder_that_two_fill_is_that_of_one(processes, tmp_path):
-    for count in range(ROUNDS):
-        run_both(processes, fill, tmp_path / str(count))
-        texts = {file.read_text() for file in (tmp_path / str(count)).iterdir()}
-        assert len(texts) == 1 and len(list((tmp_path / str(count)).iterdir())) == 20
-    assert len(list(tmp_path.iterdir())) == ROUNDS  # nothing half made
+    run_both(processes, fill, tmp_path)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(map(str, range(ROUNDS)))  # nothing half made
+    assert {len(list(folder.iterdir())) for folder in tmp_path.iterdir()} == {20}
 
 
 # --- steps --------------------------------------------------------------------------------------------------------
 
 
-def catalogue(number: int, archive: Path, home: Path) -> None:
+def make_catalog(number: int, round_: int, archive: Path, folder: Path) -> None:
+    home = folder / str(round_)
     catalog = build_catalog(tiny_run(archive, home))
     (home / f"{number}.txt").write_text(f"{len(catalog)} {hash_catalog(catalog)}")
 
 
 def test_two_catalogs_of_a_medmnist_archive(processes, tmp_path):
-    rng, arrays = np.random.default_rng(0), {}
-    for split, count in (("train", 120), ("val", 6), ("test", 9)):
+    rng, arrays, archive = np.random.default_rng(0), {}, tmp_path / "pneumoniamnist.npz"
+    for split, count in (("train", 60), ("val", 6), ("test", 9)):
         arrays[f"{split}_images"] = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         arrays[f"{split}_labels"] = (np.arange(count) % 3 == 0).astype(np.uint8)[:, None]
-    np.savez_compressed(tmp_path / "pneumoniamnist.npz", **arrays)
-    expected = build_catalog(tiny_run(tmp_path / "pneumoniamnist.npz", tmp_path / "alone"))
-    for count in range(ROUNDS):
-        home = tmp_path / str(count)
-        home.mkdir()
-        run_both(processes, catalogue, tmp_path / "pneumoniamnist.npz", home)
-        assert {(home / f"{n}.txt").read_text() for n in range(2)} == {f"135 {hash_catalog(expected)}"}
+    np.savez_compressed(archive, **arrays)
+    expected = f"75 {hash_catalog(build_catalog(tiny_run(archive, tmp_path / 'alone')))}"
+    run_both(processes, make_catalog, archive, tmp_path)
+    for home in (tmp_path / str(round_) for round_ in range(ROUNDS)):
+        assert [(home / f"{number}.txt").read_text() for number in range(2)] == [expected] * 2
         (unpacked,) = (home / "cache").iterdir()
-        assert len(list(unpacked.rglob("*.png"))) == 135
+        assert len(list(unpacked.rglob("*.png"))) == 75
 
 
-def simulate(number: int, target: Path) -> None:
-    write_simulated_tree(target, (2, 4), 2, (1, 2), size=32)
+def simulate(number: int, round_: int, folder: Path) -> None:
+    write_simulated_tree(folder / str(round_), (2, 4), 2, (1, 2), size=32)
+    assert len(list((folder / str(round_)).rglob("*.jpeg"))) == 11
 
 
 def test_two_simulations(processes, tmp_path):
-    for count in range(ROUNDS):
-        run_both(processes, simulate, tmp_path / str(count))
-        assert len(list((tmp_path / str(count)).rglob("*.jpeg"))) == 11
+    run_both(processes, simulate, tmp_path)
     assert len(list(tmp_path.iterdir())) == ROUNDS
 
 
-def train(number: int, run: Run, catalog) -> None:
-    lines: list[str] = []
+def train(number: int, round_: int, run: Run, catalog) -> None:
+    run, lines = replace(run, home=run.home / str(round_)), []
     train_all(run, catalog, say=lines.append)
     (run.home / f"{number}.txt").write_text(lines[-1].split()[1])
 
 
 def test_two_trainings_train_every_member_once(processes, clean_tree, tmp_path):
-    run = tiny_run(clean_tree, tmp_path / "first", BASELINES)
+    run = tiny_run(clean_tree, tmp_path, BASELINES)
     catalog = build_catalog(run)
-    for count in range(ROUNDS):
-        home = replace(run, home=tmp_path / str(count))
-        home.home.mkdir()
-        run_both(processes, train, home, catalog)
+    run_both(processes, train, run, catalog)
+    for home in (replace(run, home=tmp_path / str(round_)) for round_ in range(ROUNDS)):
         assert all(load_matching_record(home, config, 0, hash_catalog(catalog)) for config in home.models)
-        assert sum(int((home.home / f"{n}.txt").read_text()) for n in range(2)) == len(BASELINES)
+        assert sum(int((home.home / f"{number}.txt").read_text()) for number in range(2)) == len(BASELINES)
 
 
-def run_notebook(number: int, run: Run, source: Path) -> None:
+def run_notebook(number: int, round_: int, run: Run) -> None:
     """In place of a kernel: write the notebook in two parts, as Papermill saves it after every cell."""
 
     def execute(source, partial, **options) -> None:
@@ -166,16 +160,17 @@ def run_notebook(number: int, run: Run, source: Path) -> None:
         assert Path(partial).read_text() == whole[:100], "another process writes here"
         Path(partial).write_text(whole)
 
-    papermill.execute_notebook = execute
-    execute_notebook(run, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("papermill.execute_notebook", execute)
+        execute_notebook(run, run.home / f"{round_}.ipynb")
 
 
 def test_two_notebooks_run_one_after_the_other(processes, tmp_path):
     run = replace(tiny_run(None, tmp_path), name="real")
-    for count in range(ROUNDS):
-        source = tmp_path / f"{count}.ipynb"
-        cells = [nbformat.v4.new_code_cell("1 + 1", id="a"), nbformat.v4.new_markdown_cell("x" * 200, id="b")]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), source)
-        run_both(processes, run_notebook, run, source)
-        assert len(nbformat.read(source, as_version=4).cells) == 2
+    cells = [nbformat.v4.new_code_cell("1 + 1", id="a"), nbformat.v4.new_markdown_cell("x" * 200, id="b")]
+    for round_ in range(ROUNDS):
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{round_}.ipynb")
+    run_both(processes, run_notebook, run)
+    for round_ in range(ROUNDS):
+        assert len(nbformat.read(tmp_path / f"{round_}.ipynb", as_version=4).cells) == 2
     assert not list(run.cache.glob("partial-*"))
