@@ -28,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except ModuleNotFoundError as error:
         if error.name == (backend := os.environ.get("KERAS_BACKEND")):
-            print(
-                f"pneumonia: KERAS_BACKEND={backend}, which is not installed; unset it, or install it", file=sys.stderr
-            )
+            remedy = "install it or unset KERAS_BACKEND"
+            print(f"pneumonia: KERAS_BACKEND={backend} is not installed; {remedy}", file=sys.stderr)
             return 2
         extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
         print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
