@@ -1,9 +1,12 @@
-# `make` alone lists the targets. Without make: `pip install -e .[train] -c requirements.lock`, then the same commands.
+# `make` alone lists the targets. Without make: docs/elsewhere.md.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# The package itself, editable, and what it needs, in the versions of the lock.
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c requirements.lock -e
+# The package itself, editable, and what it needs, in the versions and with the hashes of the lock. (uv compares hashes
+# also where the lock is a list of constraints; pip refuses that.)
+UV := uv==0.13.9
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check $(UV) && $(PY) -m uv pip install --quiet -c requirements.lock -e
+export UV_HTTP_TIMEOUT ?= 180
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_APP := $(VENV)/.installed-app

@@ -40,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"pneumonia: {error}", file=sys.stderr)
             return 2
         if isinstance(error, ModuleNotFoundError):
+            if error.name == (backend := os.environ.get("KERAS_BACKEND")):
+                remedy = "install it or unset KERAS_BACKEND"
+                print(f"pneumonia: KERAS_BACKEND={backend} is not installed; {remedy}", file=sys.stderr)
+                return 2
             extra = "" if options.step is run_predict else "[app]" if options.step is run_app else "[train]"
             print(f"pneumonia: {error.name} is not installed; run `pip install -e .{extra}`", file=sys.stderr)
             return 2

@@ -6,8 +6,9 @@ radiographs -> catalog.csv -> models/ -> predictions.csv -> metrics.csv and what
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from .data.pixels import store_pixels
 from .data.sizes import count_pixels
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
 from .evaluation.scores import Scores
-from .records import hash_file, load_record
+from .records import hash_file, load_record, lock
 from .results import (
     Results,
     check_hashes,
@@ -36,6 +37,22 @@ from .studies import STUDIES
 
 # Keras is imported by the steps that need it: `report` starts without it.
 say_now = partial(print, flush=True)  # a log shows every line at once
+
+
+def lock_results(run: Run) -> AbstractContextManager:
+    """Held while results that belong together are written, so that those of another process come before or after."""
+    return lock(run.cache / "results.lock", say_now)
+
+
+def one_at_a_time(step: Callable) -> Callable:
+    """A step that holds the lock from its beginning to its end."""
+
+    @wraps(step)
+    def locked(run: Run, *arguments, **options):
+        with lock_results(run):
+            return step(run, *arguments, **options)
+
+    return locked
 
 
 def make_catalog(run: Run) -> pd.DataFrame:
@@ -61,6 +78,7 @@ def make_models(run: Run, catalog: pd.DataFrame, retrain: bool = False, **option
     return records
 
 
+@one_at_a_time
 def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: str) -> pd.DataFrame:
     """Score the members that have not been scored, and count it as a look at the test split if it is one.
 
@@ -102,6 +120,7 @@ def read_scored(run: Run) -> tuple[dict, dict[tuple, pd.DataFrame]]:
     return record["scored"], dict(list(predictions.groupby(["model", "seed"])))
 
 
+@one_at_a_time
 def make_metrics(run: Run) -> None:
     """All that follows from predictions.csv: calibration, metrics, comparisons, the final model, studies.
 
@@ -160,9 +179,11 @@ def make_study(
         members = [load_record(models, config, seed) for config in models.models for seed in models.seeds_of(config)]
         if not all(members):
             raise PneumoniaError(f"{models.models_dir}: not all models are trained; run `make run`")
-        record_test_look(run, members, study.looks_at_test, once=False)
+        with lock_results(run):
+            record_test_look(run, members, study.looks_at_test, once=False)
     table = study.compute(scored, catalog, **({"swap": swap} if swap else {}))
-    write_measured(run, name, table, digest)
+    with lock_results(run):
+        write_measured(run, name, table, digest)
     return read_table(run, name)
 
 

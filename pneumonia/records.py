@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import platform
+import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,11 +25,12 @@ except ImportError:  # Windows
 from .config import ModelConfig, PneumoniaError, Run, short_hash
 
 RECORDED_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn", "pillow")
-LOCKED_BYTE = 1 << 20  # Windows locks bytes, and nobody may read those: one far behind the name of the process
+LOCK_SECONDS = 0.2  # between two tries
+LOCKED_BYTE = 1 << 20  # Windows locks bytes, and nobody may read those: one far behind the number of the process
 
 
 def weights_path(run: Run, config: ModelConfig, seed: int) -> Path:
-    return run.models_dir / f"{config.name}-seed{seed}{'.keras' if config.is_cnn else '.joblib'}"
+    return run.models_dir / f"{config.name}-seed{seed}{'.keras' if config.is_cnn else '.npz'}"
 
 
 def record_path(run: Run, config: ModelConfig, seed: int) -> Path:
@@ -55,34 +58,52 @@ def load_matching_record(run: Run, config: ModelConfig, seed: int, catalog_hash:
         record.get("config_hash") == config.hash()
         and record.get("catalog_hash") == catalog_hash
         and record.get("weights_sha256") == hash_file(weights)
-        and record_path(run, config, seed).stat().st_mtime >= retraining_since(run)
+        and not _is_to_be_retrained(run, config, seed)
     )
     return record if matches else None
 
 
+def save_record(run: Run, config: ModelConfig, seed: int, record: dict) -> None:
+    """Write the record of a member whose weights are there; its checkpoint is not needed any more."""
+    write_json(record_path(run, config, seed), record)
+    if is_retraining(run):
+        _retrained_path(run, config, seed).touch()
+    checkpoint_path(run, config, seed).unlink(missing_ok=True)
+
+
 def start_retraining(run: Run) -> None:
-    """From now on, records written earlier do not count; an interrupted retraining resumes."""
-    marker = _retraining_marker(run)
-    if not marker.exists():
+    """From now on, records that are there do not count; an interrupted retraining resumes.
+
+    It is under way as long as its folder in the cache is there, which holds a file for every member trained since.
+    """
+    if not is_retraining(run):
         for stale in run.cache.glob("checkpoint-*.keras"):
             stale.unlink()
-        save_atomically(
-            marker, lambda partial: partial.write_text("`make retrain` is under way; delete this file to cancel it\n")
-        )
+        with partial_folder(_retraining_folder(run)) as folder:
+            (folder / "README").write_text("`make retrain` is under way; delete this folder to cancel it\n")
 
 
 def finish_retraining(run: Run) -> None:
-    _retraining_marker(run).unlink(missing_ok=True)
+    done = _name_partial(_retraining_folder(run))
+    with suppress(FileNotFoundError):  # or another process has
+        os.replace(_retraining_folder(run), done)  # in one step: half of it would be a retraining half done
+    shutil.rmtree(done, ignore_errors=True)
 
 
-def retraining_since(run: Run) -> float:
-    """When the retraining under way began (seconds since the epoch); 0 when there is none."""
-    marker = _retraining_marker(run)
-    return marker.stat().st_mtime if marker.exists() else 0.0
+def is_retraining(run: Run) -> bool:
+    return _retraining_folder(run).is_dir()
 
 
-def _retraining_marker(run: Run) -> Path:
-    return run.cache / "retraining"
+def _is_to_be_retrained(run: Run, config: ModelConfig, seed: int) -> bool:
+    return is_retraining(run) and not _retrained_path(run, config, seed).exists()
+
+
+def _retrained_path(run: Run, config: ModelConfig, seed: int) -> Path:
+    return _retraining_folder(run) / f"{config.name}-seed{seed}"
+
+
+def _retraining_folder(run: Run) -> Path:
+    return run.cache / f"retrained-{run.name}"
 
 
 def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -92,22 +113,119 @@ def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises: PneumoniaError when the disk is full or the folder is not writable; what was there before stays.
     """
-    prefix = f".part-{short_hash(platform.node())}-"
-    partial = path.with_name(f"{prefix}{os.getpid()}-{path.name}")
+    partial = _name_partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{prefix}*-{path.name}"):
-            if not _is_running(left.name.removeprefix(prefix).split("-")[0]):
-                left.unlink(missing_ok=True)  # of a process on this machine that was killed
+        _remove_leftovers(path)
         write(partial)
         os.replace(partial, path)
     except OSError as error:
         raise PneumoniaError(
-            f"{path}: cannot be written ({error.strerror or error}); free the disk and run again"
+            f"{path}: cannot be written ({error.strerror or error}); {name_remedy(error)} and run again"
         ) from error
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def partial_folder(path: Path, replace: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """An empty folder beside `path`, to be filled; then it is moved into place.
+
+    Each of several processes that fill the same folder at once has a partial one of its own. What a kill leaves is
+    removed by the next one that fills it.
+
+    Args: replace: whether what is at `path` by then is to be replaced; otherwise it stays.
+    Raises: OSError.
+    """
+    partial, old = _name_partial(path), _name_partial(path, "old-")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    try:
+        partial.mkdir()
+        yield partial
+        if path.exists() and replace():
+            os.replace(path, old)
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if not path.is_dir():
+                raise  # otherwise another process was faster
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _name_partial(path: Path, kind: str = "") -> Path:
+    """Where this process writes what is to become `path`."""
+    return path.with_name(f"{_prefix()}{os.getpid()}-{kind}{path.name}")
+
+
+def _prefix() -> str:
+    return f".part-{short_hash(platform.node())}-"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this machine left beside `path`."""
+    for left in path.parent.glob(f"{glob.escape(_prefix())}*-{glob.escape(path.name)}"):
+        if not _is_running(left.name.removeprefix(_prefix()).split("-")[0]):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def name_remedy(error: OSError) -> str:
+    """What to do about a place that cannot be written to."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or os.strerror(errno.ENOSPC) in str(error):
+        return "free the disk"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "make the folder writable"
+    return "check the folder"
+
+
+@contextmanager
+def lock(path: Path, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock file `path`; where another process does, say which, and wait until it is done. A kill releases it.
+
+    Where the file system knows no locks, nothing is held. Not to be taken twice by one process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        if not _try_lock(file):
+            file.seek(0)
+            say(f"{path.stem}: in use by process {file.read().strip() or '(unknown)'}; waiting for it")
+            while not _try_lock(file):
+                time.sleep(LOCK_SECONDS)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            _unlock(file)  # closing it would not be enough where the process has been forked since
+
+
+def _try_lock(file: IO) -> bool:
+    """Lock an open file; False where another process holds it."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+    return True
+
+
+def _unlock(file: IO) -> None:
+    with suppress(OSError):
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_UN)
+        else:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -201,28 +319,6 @@ def _read_holder(file: IO) -> str:
             return found
         time.sleep(0.02)
     return "another process"
-
-
-def _try_lock(file: IO) -> bool:
-    """Lock an open file; False where another process holds it."""
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            file.seek(LOCKED_BYTE)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-    return True
-
-
-def _unlock(file: IO) -> None:
-    with suppress(OSError):
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_UN)
-        else:
-            file.seek(LOCKED_BYTE)
-            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
 
 class Stopwatch:

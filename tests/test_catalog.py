@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from functools import reduce
@@ -20,9 +22,10 @@ from conftest import (
     UNREADABLE,
     USABLE,
 )
+from PIL import Image
 from tiny_runs import names_of, tiny_run, write_tree
 
-from pneumonia.config import KINDS, PneumoniaError
+from pneumonia.config import CLASS_NAMES, KINDS, PneumoniaError
 from pneumonia.data.catalog import (
     COLUMNS,
     build_catalog,
@@ -42,7 +45,8 @@ CLUTTER = (
     "train/NORMAL/Thumbs.db",
     "train/.DS_Store",
     "test/PNEUMONIA/desktop.ini",
-    "train/OTHER/a.jpeg",
+    "train/OTHER/notes.txt",
+    "train/NORMAL/.hidden.jpeg",
     "readme.txt",
 )
 SMALL_TREE = names_of("train", 8) + names_of("val", 1, start=50) + names_of("test", 2, start=90)
@@ -88,7 +92,7 @@ def test_counts_of_the_official_folders(audited):
 def test_every_broken_file_is_a_row_with_its_reason(audited, path, problem):
     words = {"truncated": "truncated", "empty": "empty file", "text": "not an image"}
     assert words[problem] in audited.loc[path, "excluded_reason"]
-    assert len(audited.loc[path, "sha256"]) == 64
+    assert pd.isna(audited.loc[path, "sha256"]) == (problem == "empty")
 
 
 def test_reasons_name_no_place_on_this_machine(audited, simulated_tree):
@@ -165,6 +169,16 @@ def test_files_that_name_no_patient_are_a_patient_each(tmp_path, audit):
     folders = [f"{split}/{name}" for split in ("train", "val", "test") for name in ("NORMAL", "PNEUMONIA")]
     names = [f"{folder}/{folder.replace('/', '_')}_{number}.png" for folder in folders for number in range(3)]
     assert audit(write_tree(tmp_path / "data", names))["patient_id"].nunique() == 18
+
+
+def test_equal_names_in_two_classes_are_two_patients_and_a_folder_is_one(tmp_path, audit):
+    names = [
+        f"{split}/{name}/{number}.png" for split in ("train", "test") for name in CLASS_NAMES for number in range(9)
+    ]
+    names += [f"train/NORMAL/child/{number}.png" for number in range(3)]
+    catalog = audit(write_tree(tmp_path / "data", names)).set_index("path")
+    assert catalog["patient_id"].nunique() == 4 * 9 + 1
+    assert catalog.filter(like="/child/", axis=0)["patient_id"].nunique() == 1
 
 
 # --- duplicates ---------------------------------------------------------------------------------------------------
@@ -244,6 +258,91 @@ def test_clutter_is_ignored(tmp_path, audit):
         (tree / clutter).parent.mkdir(parents=True, exist_ok=True)
         (tree / clutter).write_bytes(b"clutter")
     assert sorted(audit(tree)["path"]) == sorted(SMALL_TREE)
+
+
+LEFT_OUT = {
+    "train/OTHER/a.jpeg": "in the folder OTHER, neither NORMAL nor PNEUMONIA",
+    "train/a.jpeg": "not in a folder NORMAL or PNEUMONIA",
+    "train/NORMAL/more/PNEUMONIA/a.jpeg": "in a folder PNEUMONIA within NORMAL",
+    "extra/a.jpeg": "not in train/, val/ or test/",
+    "a.jpeg": "not in train/, val/ or test/",
+}
+
+
+def test_images_elsewhere_are_rows_with_their_reason(tmp_path, audit):
+    tree = write_tree(tmp_path / "data", [*SMALL_TREE, *LEFT_OUT])
+    (tree / "train" / "NORMAL" / "link.jpeg").symlink_to("nowhere")
+    (tree / "test" / "gone").symlink_to("nowhere")
+    catalog = audit(tree)
+    rows = catalog.set_index("path")
+    assert rows.loc[list(LEFT_OUT), "excluded_reason"].to_dict() == LEFT_OUT
+    for link in ("train/NORMAL/link.jpeg", "test/gone"):
+        assert rows.loc[link, "excluded_reason"].startswith("cannot be read (No such file")
+    assert len(catalog) == len(SMALL_TREE) + len(LEFT_OUT) + 2
+    assert hash_catalog(catalog) == hash_catalog(audit(write_tree(tmp_path / "other", SMALL_TREE)))
+    table = summarise(catalog)
+    assert table.loc["none", "left out: elsewhere"] == 2
+    assert table.filter(like="left out").sum().sum() == len(LEFT_OUT) + 2
+    assert table[list(CLASS_NAMES)].sum().sum() == len(SMALL_TREE)
+
+
+def test_a_data_set_within_the_other_is_one_row(tmp_path, audit):
+    tree = write_tree(tmp_path / "data", SMALL_TREE)
+    shutil.copytree(tree, tree / "chest_xray")
+    rows = audit(tree).set_index("path")
+    assert len(rows) == len(SMALL_TREE) + 1
+    assert rows.loc["chest_xray", "excluded_reason"] == "a data set of its own, with a train/ and a test/"
+
+
+def test_other_names_of_folders_and_deeper_ones(tmp_path, audit):
+    moved = {"val/": "validation/", "/PNEUMONIA/": "/Bacterial Pneumonia/", "/NORMAL/": "/No_findings/a/b/"}
+    names = [reduce(lambda path, pair: path.replace(*pair), moved.items(), path) for path in SMALL_TREE]
+    catalog = audit(write_tree(tmp_path / "data", names))
+    plain = audit(write_tree(tmp_path / "plain", SMALL_TREE))
+    assert set(catalog["excluded_reason"]) == {""}
+    columns = ["split", "class_name", "kind"]
+    found, expected = (frame[columns].value_counts().sort_index() for frame in (catalog, plain))
+    pd.testing.assert_series_equal(found, expected)
+
+
+def test_the_folder_names_the_kind_where_the_file_does_not(tmp_path, audit):
+    more = [f"train/{cause} pneumonia/scan{number}.png" for number, cause in enumerate(("Viral", "Bacterial"))]
+    rows = audit(write_tree(tmp_path / "data", [*SMALL_TREE, *more])).set_index("path")
+    assert rows.loc[more, "kind"].tolist() == ["virus", "bacteria"]
+
+
+def test_linked_class_folders_are_followed(tmp_path, audit):
+    tree = write_tree(tmp_path / "data", SMALL_TREE)
+    (tree / "train" / "NORMAL").rename(tmp_path / "pool")
+    (tree / "train" / "NORMAL").symlink_to(tmp_path / "pool")
+    assert sorted(audit(tree)["path"]) == sorted(SMALL_TREE)
+
+
+@pytest.mark.parametrize("name", [b"IM-0900-\xff.jpeg", b"IM-0900-\r.jpeg"])
+def test_names_that_no_table_can_hold_are_rows_that_say_so(tmp_path, audit, name):
+    tree = write_tree(tmp_path / "data", SMALL_TREE)
+    try:
+        shutil.copyfile(tree / SMALL_TREE[0], os.path.join(os.fsencode(tree), b"train/NORMAL", name))
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    catalog = audit(tree)
+    catalog.to_csv(tmp_path / "catalog.csv", index=False, lineterminator="\n")
+    (row,) = pd.read_csv(tmp_path / "catalog.csv").query("path.str.contains('IM-0900')").to_dict("records")
+    assert row["path"] in ("train/NORMAL/IM-0900-\\xff.jpeg", "train/NORMAL/IM-0900-\\r.jpeg")
+    assert row["excluded_reason"].endswith("rename it") and len(catalog) == len(SMALL_TREE) + 1
+
+
+def test_a_folder_that_may_not_be_opened_is_named(tmp_path, audit, monkeypatch):
+    tree, scandir = write_tree(tmp_path / "data", SMALL_TREE), os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("train/NORMAL"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    words = "1 left out, such as train/NORMAL (cannot be read (Permission denied))"
+    assert words in refusal(audit, tree)
 
 
 # --- what cannot be a data set ------------------------------------------------------------------------------------
@@ -383,6 +482,24 @@ def test_damaged_medmnist_archive_is_refused_and_leaves_nothing(tmp_path, audit,
     archive.write_bytes(content[damage])
     assert "not a PneumoniaMNIST archive" in refusal(audit, archive)
     assert not list((tmp_path / "home").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "free the disk"), (errno.EROFS, "make the folder writable")]
+)
+def test_a_medmnist_archive_that_cannot_be_unpacked_is_not_to_blame(tmp_path, audit, monkeypatch, number, remedy):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    archive = write_medmnist(tmp_path / "pneumoniamnist.npz")
+    monkeypatch.setattr(Image.Image, "save", fail)
+    line = refusal(audit, archive)
+    assert f"({os.strerror(number)}); {remedy} and run again" in line and "download" not in line
+    assert not list((tmp_path / "home" / "cache").iterdir())
+
+
+def test_a_medmnist_archive_that_is_not_there_is_refused(tmp_path, audit):
+    assert "cannot be read (No such file" in refusal(audit, tmp_path / "pneumoniamnist.npz")
 
 
 def test_text_in_place_of_a_medmnist_archive_is_refused(tmp_path, audit):

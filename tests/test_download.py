@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import shutil
 import socket
 import stat
@@ -12,10 +13,12 @@ import sys
 import threading
 import types
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from pneumonia.config import PneumoniaError
 from pneumonia.data import download as module
@@ -320,6 +323,39 @@ def test_connection_refused_names_the_url_and_the_remedy(target):
     source = Source("test", url, None, "x.zip", "https://example.org/by-hand")
     refused(source, target, url, "no connection", "https://example.org/by-hand", "CHEST_XRAY_DIR")
     assert list(target.parent.iterdir()) == []
+
+
+def test_a_certificate_that_is_not_trusted_is_said(server, target, monkeypatch):
+    def get(*_, **__):
+        raise requests.exceptions.SSLError("Max retries exceeded ([SSL: CERTIFICATE_VERIFY_FAILED] self-signed)")
+
+    monkeypatch.setattr(module.requests, "get", get)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    line = refused(server.source(), target, "certificate is not trusted", "set REQUESTS_CA_BUNDLE to a file that has")
+    assert "no connection" not in line
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", ""], ids=["missing", "nonsense", "empty"])
+def test_a_bundle_without_certificates_is_named(server, target, tmp_path, monkeypatch, content):
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    source = replace(server.source(), url=server.url.replace("http:", "https:"))
+    line = refused(source, target, f"no certificates in {bundle}", "correct REQUESTS_CA_BUNDLE or unset it")
+    assert "room" not in line and "cannot write" not in line
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "free the disk"), (errno.EROFS, "make the folder writable")]
+)
+def test_a_place_that_cannot_be_written_to_has_its_own_remedy(server, target, monkeypatch, number, remedy):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    refused(server.source(), target, "cannot write", f"({os.strerror(number)}); {remedy} or choose another")
 
 
 def test_unknown_source_lists_the_known_ones(target):

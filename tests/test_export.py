@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from pneumonia.config import PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.evaluation.metrics import apply_threshold
 from pneumonia.evaluation.scores import Scores
-from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
+from pneumonia.inference.final_model import OUTPUTS, FinalModel
 from pneumonia.models import export
 from pneumonia.models.architectures import build_model
 from pneumonia.series import simulated_run
@@ -41,8 +40,7 @@ def write(folder, members) -> FinalModel:
     record |= {"referral": [0.4, 0.6], "atypicality_limit": 3.0, "evidence_scale": 1.0}
     record |= {"window": 1.25}
     record["files"] = export.write_parts(members, folder)
-    (folder / RECORD).write_text(json.dumps(record))
-    return FinalModel(folder)
+    return FinalModel(folder, record=record)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from pneumonia.config import ROOT, PneumoniaError
 from pneumonia.data.simulate import simulate_radiograph
 from pneumonia.evaluation.calibration import apply_platt
-from pneumonia.inference.final_model import OUTPUTS, RECORD, FinalModel
+from pneumonia.inference.final_model import OUTPUTS, RECORD, SEAL, FinalModel, hash_record
 from pneumonia.models.weights import load_trained
 from pneumonia.records import load_record
 from pneumonia.results import hash_members, read_table
@@ -148,6 +149,80 @@ def test_damaged_model_is_one_line_with_a_remedy(copy, problem):
     with pytest.raises(PneumoniaError, match="pneumonia export") as caught:
         FinalModel(copy)
     assert "\n" not in str(caught.value)
+
+
+def reseal(folder, **changes) -> None:
+    """Change values of the record, and its hash with them."""
+    record = json.loads((folder / RECORD).read_text()) | changes
+    (folder / RECORD).write_text(json.dumps(record | {SEAL: hash_record(record)}))
+
+
+def test_a_record_that_was_changed_is_refused_and_another_threshold_is_another_model(copy):
+    before = FinalModel(copy).hash
+    record = json.loads((copy / RECORD).read_text())
+    record["operating_points"]["balanced"] += 1e-6
+    (copy / RECORD).write_text(json.dumps(record))
+    with pytest.raises(PneumoniaError, match="changed since it was exported.*pneumonia export"):
+        FinalModel(copy)
+    reseal(copy)
+    assert FinalModel(copy).hash != before
+
+
+POINTS = {"screening": 0.2, "balanced": 0.5, "rule-in": 0.8}
+FILE = {"name": "final.onnx", "sha256": "0" * 64, "members": 5}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("operating_points", POINTS | {"balanced": math.nan}),
+        ("operating_points", POINTS | {"balanced": "0.5"}),
+        ("operating_points", POINTS | {"balanced": None}),
+        ("operating_points", POINTS | {"balanced": 0.1}),
+        ("operating_points", POINTS | {"another": 0.5}),
+        ("operating_points", [0.2, 0.5, 0.8]),
+        ("operating_points", {}),
+        ("referral", [0.9, 0.1]),
+        ("referral", [0.1, 0.5, 0.9]),
+        ("referral", [0.1, math.inf]),
+        ("referral", 0.5),
+        ("atypicality_limit", None),
+        ("atypicality_limit", -1),
+        ("evidence_scale", 0),
+        ("evidence_scale", True),
+        ("image_size", "128"),
+        ("image_size", 128.0),
+        ("image_size", 10**9),
+        ("window", -1.25),
+        ("window", math.nan),
+        ("reference_prevalence", 1),
+        ("model", ["robust_cnn"]),
+        ("files", []),
+        ("files", {}),
+        ("files", [FILE | {"name": "../final.onnx"}]),
+        ("files", [FILE | {"members": 0}]),
+        ("files", [FILE | {"sha256": None}]),
+    ],
+)
+def test_impossible_values_are_named_whatever_the_hash_says(copy, name, value):
+    reseal(copy, **{name: value})
+    with pytest.raises(PneumoniaError, match="pneumonia export") as caught:
+        FinalModel(copy)
+    assert name in str(caught.value) or "unreadable" in str(caught.value)  # NaN and Infinity are no JSON
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"final"', "[" * 100_000, "\xff"])
+def test_records_of_another_kind_are_refused(copy, text):
+    (copy / RECORD).write_text(text, encoding="latin-1")
+    with pytest.raises(PneumoniaError, match="pneumonia export"):
+        FinalModel(copy)
+
+
+def test_a_network_of_another_size_is_refused(copy):
+    reseal(copy, image_size=64)
+    with pytest.raises(PneumoniaError, match="another input or output"):
+        FinalModel(copy)
 
 
 def test_unknown_operating_point(model):

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -63,7 +64,9 @@ def test_folder_gives_images_only(tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "1.2.840.99").write_bytes(make_dicom(np.zeros((4, 4), np.uint8)))
     (tmp_path / "folder.jpeg").mkdir()
-    assert names([tmp_path]) == [str(tmp_path / "1.2.840.99"), str(tmp_path / "x.jpeg")]
+    for name in ("y.jfif", "z"):
+        shutil.copyfile(tmp_path / "x.jpeg", tmp_path / name)
+    assert names([tmp_path]) == [str(tmp_path / name) for name in ("1.2.840.99", "x.jpeg", "y.jfif", "z")]
 
 
 def test_links(tmp_path):
@@ -72,7 +75,9 @@ def test_links(tmp_path):
     (tmp_path / "dangling.jpeg").symlink_to("nowhere.jpeg")
     (tmp_path / "loop.jpeg").symlink_to("loop.jpeg")
     (tmp_path / "real" / "up").symlink_to(tmp_path)
-    found = ("dangling.jpeg", "link.jpeg", "loop.jpeg", "real/x.jpeg")
+    write_tree(tmp_path.parent / f"{tmp_path.name}-elsewhere", ["y.jpeg"])
+    (tmp_path / "NORMAL").symlink_to(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    found = ("dangling.jpeg", "link.jpeg", "loop.jpeg", "real/x.jpeg", "NORMAL/y.jpeg")
     assert names([tmp_path]) == [str(tmp_path / name) for name in found]
 
 

@@ -50,6 +50,18 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "pneumonia: keras is not installed; run `pip install -e .[train]`\n"
 
 
+def test_a_backend_that_is_not_installed_is_named(monkeypatch, capsys):
+    def fail(options):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(cli, "run_train", fail)
+    assert cli.main(["train"]) == 2
+    assert capsys.readouterr().err == (
+        "pneumonia: KERAS_BACKEND=torch is not installed; install it or unset KERAS_BACKEND\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "chosen"),
     [

@@ -124,7 +124,7 @@ def test_every_model_scores_what_it_sees(trained, monkeypatch):
 
 def test_untrained_member_is_an_error_that_names_the_remedy(trained, tmp_path):
     run, catalog, _ = trained
-    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: missing.*make run"):
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.npz: missing.*make run"):
         predict_all(replace(run, home=tmp_path), catalog)
 
 

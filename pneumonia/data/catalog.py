@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from ..config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
-from .radiograph import decode, read_header
+from ..records import name_remedy, partial_folder
+from .files import find_cause, find_class, is_clutter, is_image, to_printable, walk
+from .radiograph import decode, read_bytes, read_header
 from .sizes import read_original_sizes
 
 COLUMNS = [
@@ -25,7 +28,8 @@ COLUMNS = [
     "sha256", "duplicate_of", "excluded_reason",
 ]  # fmt: skip
 AUDIT_SIZE = 16  # pixels per side, where the pixels are not needed
-NOT_RADIOGRAPHS = {".ds_store", "thumbs.db", "desktop.ini"}
+SPLIT_FOLDERS = {name: name for name in OFFICIAL_SPLITS} | {"validation": "val", "valid": "val"}
+NO_SPLIT, NO_LABEL = "none", -1  # of a file that is in no folder of a split, or of a class
 PNEUMONIA_NAME = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
 UNPACKED_TEST_NAME = re.compile(r"test-\d{5}\.png")  # by `unpack_medmnist`
 NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)", re.IGNORECASE)
@@ -40,8 +44,9 @@ def audit_radiographs(run: Run, size: int) -> tuple[pd.DataFrame, dict[str, np.n
     """Audit every file below `run.data` and name its split; every file is read and decoded once.
 
     Returns: a frame with COLUMNS, sorted by path, and path -> uint8 (size, size) of every file that can be read.
-    Unreadable, empty and (in train) duplicate files are rows with an `excluded_reason`; duplicates inside the official
-    test split are only marked (`duplicate_of`), it stays whole.
+    Files that cannot be used are rows with an `excluded_reason`: unreadable and (in train) duplicate ones, images of
+    other classes and outside of the folders of splits; duplicates inside the official test split are only marked
+    (`duplicate_of`), it stays whole.
     Raises: PneumoniaError when there are no radiographs, a class is missing, or a patient is in two splits.
     """
     root = find_root(run.data, run.cache)
@@ -59,7 +64,7 @@ def audit_radiographs(run: Run, size: int) -> tuple[pd.DataFrame, dict[str, np.n
 def audit_files(root: Path, size: int) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
     """A row about each file, and path -> pixels of those that can be read."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing and decoding release the interpreter lock
-        audited = list(pool.map(lambda file: audit_file(root, *file, size), iterate_files(root)))
+        audited = list(pool.map(lambda found: audit_file(root, found, size), find_files(root)))
     return [row for row, _ in audited], {row["path"]: image for row, image in audited if image is not None}
 
 
@@ -70,11 +75,28 @@ def find_root(data: Path | None, cache: Path) -> Path:
     archives = [data] if data.suffix == ".npz" else sorted(data.glob("pneumoniamnist*.npz"), key=_size)
     candidates = [data, data / "chest_xray", data / "chest_xray" / "chest_xray", data / "CellData" / "chest_xray"]
     for folder in candidates:
-        if {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}:
+        if is_data_set(folder):
             return folder
     if archives:
         return unpack_medmnist(archives[-1], cache)  # the largest has the most pixels
-    raise PneumoniaError(f"{data}: no train/ and test/ folders (nor a MedMNIST .npz); see data/README.md")
+    try:
+        found = sorted(child.name for child in data.iterdir() if not is_clutter(child.name))
+    except OSError as error:
+        raise PneumoniaError(f"{data}: cannot be opened ({error.strerror}); see data/README.md") from error
+    raise PneumoniaError(
+        f"{data}: no train/ and test/ folders (nor a MedMNIST .npz), but {name_some(found)}; see data/README.md"
+    )
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder holds train/ and test/, in any case."""
+    return {"train", "test"} <= {child.name.lower() for child in folder.glob("*") if child.is_dir()}
+
+
+def name_some(names: list[str]) -> str:
+    """What was found, in a few words."""
+    shown = ", ".join(map(to_printable, names[:5])) or "nothing"
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
 def _size(file: Path) -> int:
@@ -83,75 +105,148 @@ def _size(file: Path) -> int:
 
 def unpack_medmnist(archive: Path, cache: Path) -> Path:
     """Write a MedMNIST archive as a train/val/test tree of PNG files, once. It names no patients."""
-    partial = cache / f"{archive.stem}.part"
-    shutil.rmtree(partial, ignore_errors=True)
+    if why := why_unreadable(archive):
+        raise PneumoniaError(f"{archive}: {why}; check its name and permissions")
+    state = archive.stat()
+    target = cache / f"{archive.stem}-{short_hash([state.st_size, state.st_mtime_ns])}"
+    if target.exists():
+        return target
     try:
-        state = archive.stat()
-        target = cache / f"{archive.stem}-{short_hash([state.st_size, state.st_mtime_ns])}"
-        if target.exists():
-            return target
-        with np.load(archive) as arrays:
-            for split in OFFICIAL_SPLITS:
-                for class_name in CLASS_NAMES:
-                    (partial / split / class_name).mkdir(parents=True, exist_ok=True)
-                pairs = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"].ravel(), strict=True)
-                for number, (pixels, label) in enumerate(pairs):
-                    Image.fromarray(pixels).save(partial / split / CLASS_NAMES[label] / f"{split}-{number:05d}.png")
-        partial.rename(target)
-    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise PneumoniaError(f"{archive}: not a PneumoniaMNIST archive ({error}); download it again") from error
+        with partial_folder(target) as partial:
+            _write_tree(archive, partial)
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # NumPy's and zipfile's, of a file that is no archive
+            raise _not_medmnist(archive, error) from error
+        raise PneumoniaError(
+            f"{archive}: cannot be unpacked into {cache} ({error.strerror}); {name_remedy(error)} and run again"
+        ) from error
+    except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _not_medmnist(archive, error) from error
     return target
+
+
+def _write_tree(archive: Path, folder: Path) -> None:
+    with np.load(archive) as arrays:
+        for split in OFFICIAL_SPLITS:
+            for class_name in CLASS_NAMES:
+                (folder / split / class_name).mkdir(parents=True, exist_ok=True)
+            pairs = zip(arrays[f"{split}_images"], arrays[f"{split}_labels"].ravel(), strict=True)
+            for number, (pixels, label) in enumerate(pairs):
+                Image.fromarray(pixels).save(folder / split / CLASS_NAMES[label] / f"{split}-{number:05d}.png")
+
+
+def _not_medmnist(archive: Path, error: Exception) -> PneumoniaError:
+    return PneumoniaError(f"{archive}: not a PneumoniaMNIST archive ({error}); download it again")
+
+
+class Found(NamedTuple):
+    """A file of a data set, by its folders."""
+
+    file: Path
+    split: str  # train, val or test; "": none
+    class_name: str  # NORMAL or PNEUMONIA; the folder's own name where it is neither
+    within: tuple[str, ...] = ()  # below the folder of the class; the last is the name of the file
+    reason: str = ""  # why it cannot be used; "": it can
 
 
 def iterate_files(root: Path) -> Iterator[tuple[str, str, Path]]:
     """Yield (official split, class name, file) for everything that claims to be a radiograph, in sorted order."""
-    for split_dir in sorted(root.iterdir()):
-        if split_dir.name.lower() not in OFFICIAL_SPLITS or not split_dir.is_dir():
-            continue
-        for class_dir in sorted(split_dir.iterdir()):
-            if class_dir.name.upper() not in CLASS_NAMES or not class_dir.is_dir():
-                continue
-            for file in sorted(class_dir.iterdir()):
-                if file.is_file() and is_radiograph_name(file.name):
-                    yield split_dir.name.lower(), class_dir.name.upper(), file
+    for found in find_files(root):
+        if not found.reason:
+            yield found.split, found.class_name, found.file
 
 
-def is_radiograph_name(name: str) -> bool:
-    """Whether a file claims to be a radiograph: not one that a desktop leaves in every folder."""
-    return name.lower() not in NOT_RADIOGRAPHS and not name.startswith("._")
+def find_files(root: Path) -> Iterator[Found]:
+    """Everything below a data set but clutter; of what is in no folder of a class, images alone.
+
+    A data set within it, as in the Kaggle archive, is one folder.
+    """
+    for child in _list(root):
+        split = SPLIT_FOLDERS.get(child.name.lower())
+        if split and child.is_dir():
+            yield from _find_in_split(child, split)
+        elif not is_data_set(child):
+            files = walk(child) if child.is_dir() else [child]
+            yield from (Found(file, "", "", reason="not in train/, val/ or test/") for file in files if is_image(file))
+        else:
+            yield Found(child, "", "", reason="a data set of its own, with a train/ and a test/")
 
 
-def audit_file(
-    root: Path, official: str, class_name: str, file: Path, size: int
-) -> tuple[dict[str, object], np.ndarray | None]:
-    """One row about one file, and its pixels; a file that cannot be read is a row too, without pixels.
+def _find_in_split(folder: Path, split: str) -> Iterator[Found]:
+    for child in _list(folder):
+        class_name = find_class(child.name) or ""
+        if not child.is_dir():
+            if is_image(child):  # also a folder that cannot be listed, or a link to nowhere
+                yield Found(child, split, "", reason=why_unreadable(child) or "not in a folder NORMAL or PNEUMONIA")
+        elif class_name:
+            for file in walk(child):
+                within = file.relative_to(child).parts
+                other = [name for name in within[:-1] if find_class(name) not in (None, class_name)]
+                reason = f"in a folder {to_printable(other[0])} within {class_name}" if other else ""
+                yield Found(file, split, class_name, within, reason)
+        else:
+            reason = f"in the folder {to_printable(child.name)}, neither NORMAL nor PNEUMONIA"
+            yield from (Found(file, split, child.name, reason=reason) for file in walk(child) if is_image(file))
+
+
+def _list(folder: Path) -> list[Path]:
+    """What is in a folder, in order; the folder itself where it cannot be listed."""
+    try:
+        return sorted(child for child in folder.iterdir() if not is_clutter(child.name))
+    except OSError:
+        return [folder]
+
+
+def why_unreadable(path: Path) -> str:
+    """The reason in a few words; "" where a file can be opened, or a folder listed."""
+    try:
+        os.scandir(path).close() if path.is_dir() else path.stat()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return ""
+
+
+def audit_file(root: Path, found: Found, size: int) -> tuple[dict[str, object], np.ndarray | None]:
+    """One row about one file, and its pixels; a file that cannot be used is a row too, without pixels.
 
     Every pixel is decoded, so that a truncated file is found here and not in training.
     """
-    patient_id, kind = parse_name(file.stem, class_name)
+    file, path = found.file, found.file.relative_to(root).as_posix()
+    patient_id, kind = parse_name(file.stem, found.class_name)
+    is_labelled = found.class_name in CLASS_NAMES and found.split != ""
+    if is_labelled and kind == "unknown":
+        kind = find_cause(path.split("/")[1]) or kind
     row: dict[str, object] = {
-        "path": file.relative_to(root).as_posix(),
-        "official": official,
-        "label": CLASS_NAMES.index(class_name),
-        "class_name": class_name,
-        "kind": kind,
-        "patient_id": patient_id or f"{official}-{file.stem}",
-        "excluded_reason": "",
+        "path": to_printable(path),
+        "official": found.split,
+        "label": CLASS_NAMES.index(found.class_name) if is_labelled else NO_LABEL,
+        "class_name": to_printable(found.class_name),
+        "kind": kind if is_labelled else "unknown",
+        "patient_id": name_patient(found) if is_labelled else to_printable(path),
+        "excluded_reason": found.reason,
     }
+    if not found.reason and row["path"] != path:
+        row["excluded_reason"] = "its name is not UTF-8, or has a line break; rename it"
+    if file.is_dir():  # one that cannot be listed, or a data set of its own
+        row["excluded_reason"] = why_unreadable(file) or found.reason
+    if row["excluded_reason"]:
+        return row, None
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
         row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        if not content:
-            raise PneumoniaError(f"{file}: empty file")
         row |= read_header(content, str(file))
         return row, decode(content, str(file), size).pixels
-    except OSError as error:
-        row["excluded_reason"] = f"cannot be read ({error.strerror})"
-        return row, None
     except PneumoniaError as error:
         row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
         return row, None
+
+
+def name_patient(found: Found) -> str:
+    """The patient in the name of a file; else the folder between the file and that of its class; else the file itself,
+    which is another patient than a file of the same name in the other class, or in another split."""
+    named = parse_name(found.file.stem, found.class_name)[0]
+    own = found.within[0] if len(found.within) > 1 else found.file.stem
+    return named or to_printable(f"{found.split}-{found.class_name}-{own}")
 
 
 def parse_name(stem: str, class_name: str) -> tuple[str | None, str]:
@@ -186,7 +281,7 @@ def assign_splits(catalog: pd.DataFrame, fraction: float, seed: int) -> pd.Serie
     Args: catalog with columns official, patient_id, kind, excluded_reason.
     Returns: a Series aligned with the catalog.
     """
-    split = catalog["official"].map({"train": "train_fit", "val": "validation", "test": "test"})
+    split = catalog["official"].map({"train": "train_fit", "val": "validation", "test": "test", "": NO_SPLIT})
     in_val = set(catalog.loc[catalog["official"] == "val", "patient_id"])
     carved = in_val | draw_patients(catalog[catalog["official"] == "train"], fraction, seed)
     return split.mask((catalog["official"] == "train") & catalog["patient_id"].isin(carved), "validation")
@@ -219,7 +314,11 @@ def check_classes(root: Path, catalog: pd.DataFrame) -> None:
     for split in ("train_fit", "validation", "test"):
         missing = set(CLASS_NAMES) - set(used.loc[used["split"] == split, "class_name"])
         if missing:
-            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}")
+            why = ""
+            if len(left_out := catalog[catalog["excluded_reason"] != ""]):
+                first = left_out.sort_values("label", key=lambda label: label != NO_LABEL, kind="stable").iloc[0]
+                why = f"; {len(left_out)} left out, such as {first['path']} ({first['excluded_reason']})"
+            raise PneumoniaError(f"{root}: no readable {' or '.join(sorted(missing))} radiographs for {split}{why}")
 
 
 def select_used(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -240,8 +339,11 @@ def summarise(catalog: pd.DataFrame) -> pd.DataFrame:
     table["patients"] = used.groupby("split")["patient_id"].nunique()
     left_out = catalog[catalog["excluded_reason"] != ""]
     reason = left_out["excluded_reason"].str.split(" of ").str[0].where(lambda r: r == "duplicate", "unreadable")
-    for name in ("duplicate", "unreadable"):
+    reason = reason.mask(left_out["label"] == NO_LABEL, "elsewhere")
+    for name in ("duplicate", "unreadable", *(["elsewhere"] if (reason == "elsewhere").any() else [])):
         table[f"left out: {name}"] = left_out[reason == name].groupby("split").size()
+    if NO_SPLIT in set(left_out["split"]):
+        table.loc[NO_SPLIT, "left out: elsewhere"] = (left_out["split"] == NO_SPLIT).sum()
     return table.fillna(0).astype(int)
 
 

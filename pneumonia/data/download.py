@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..config import CLASS_NAMES, ROOT, PneumoniaError
+from ..records import name_remedy
 
 JUNK = shutil.ignore_patterns("__MACOSX", ".DS_Store", "Thumbs.db", "._*")  # left in archives by macOS and Windows
 CHUNK = 1 << 16  # bytes; an interruption loses no more than these
@@ -99,7 +100,8 @@ def workspace(target: Path, name: str) -> Iterator[Path]:
         yield work
     except OSError as error:
         why = error.strerror or str(error)[-90:]  # copytree collects thousands of reasons, all alike; take the last
-        raise PneumoniaError(f"cannot write {target} ({why}); make room or choose another, then run again") from error
+        remedy = f"{name_remedy(error)} or choose another, then run again"
+        raise PneumoniaError(f"cannot write {target} ({why}); {remedy}") from error
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
         with suppress(OSError):  # keeps the folder if a download waits in it
@@ -131,7 +133,9 @@ def fetch(source: Source, work: Path, progressbar: bool) -> Path:
     downloader = ResumingDownloader(work / f"{source.filename}.part", progressbar)
     try:
         return Path(pooch.retrieve(source.url, source.known_hash, source.filename, work, downloader=downloader))
-    except (requests.RequestException, ValueError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
         kept = f", {downloader.size():,} bytes are kept" if downloader.size() else ""
         raise failure(source, error, kept) from error
 
@@ -158,8 +162,23 @@ def failure(source: Source, error: Exception, kept: str = "") -> PneumoniaError:
     elif isinstance(error, requests.RequestException):
         reason = "interrupted" if kept else "no connection"
     by_hand = f"download {source.filename or 'it'} by hand from {source.page}, unpack it if it is a .zip,"
-    remedy = f"run again, or {by_hand} and set CHEST_XRAY_DIR to its folder"
+    first = "run again"
+    if problem := find_certificate_problem(error):
+        reason, first = problem
+    remedy = f"{first}, or {by_hand} and set CHEST_XRAY_DIR to its folder"
     return PneumoniaError(f"cannot download {source.url} ({reason}{kept}); {remedy}")
+
+
+def find_certificate_problem(error: Exception) -> tuple[str, str] | None:
+    """(reason, remedy) where certificates are why there is no connection; None where they are not."""
+    variable = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        named = variable or "REQUESTS_CA_BUNDLE"
+        return "the server's certificate is not trusted", f"set {named} to a file that has your network's certificate"
+    is_bundle = isinstance(error, requests.exceptions.SSLError) or "CA certificate bundle" in str(error)
+    if variable and is_bundle:
+        return f"no certificates in {os.environ[variable]}", f"correct {variable} or unset it"
+    return ("TLS failed", "run again") if isinstance(error, requests.exceptions.SSLError) else None
 
 
 @dataclass(frozen=True)

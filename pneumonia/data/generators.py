@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
-from .catalog import is_radiograph_name
 from .dataset import SPLITS, load_radiographs
+from .files import find_class, walk
 from .propensity import weigh_by_size
 from .radiograph import Decoded, decode_file
 from .sizes import describe_unknown_proportions
@@ -159,14 +159,14 @@ class RadiographGenerator(keras.utils.PyDataset):
 
 
 def list_labelled(folder: Path) -> list[tuple[Path, int]]:
-    """(file, label) of everything below the class folders of `folder`, whose case does not matter.
+    """(file, label) of everything below the class folders of `folder` (`files.find_class`).
 
     Raises: PneumoniaError when the folder, or that of a class, is not there.
     """
     if not folder.is_dir():
         raise PneumoniaError(f"{folder}: no such folder; give one with the folders {' and '.join(CLASS_NAMES)}")
     children = [child for child in sorted(folder.iterdir()) if child.is_dir()]
-    if missing := [name for name in CLASS_NAMES if name not in {child.name.upper() for child in children}]:
+    if missing := [name for name in CLASS_NAMES if name not in {find_class(child.name) for child in children}]:
         raise PneumoniaError(
             f"{folder}: no folder {' and no folder '.join(missing)}; put the radiographs of each class into one"
         )
@@ -174,9 +174,8 @@ def list_labelled(folder: Path) -> list[tuple[Path, int]]:
         (path, label)
         for label, name in enumerate(CLASS_NAMES)
         for child in children
-        if child.name.upper() == name
-        for path in sorted(child.rglob("*"))
-        if path.is_file() and is_radiograph_name(path.name)
+        if find_class(child.name) == name
+        for path in walk(child)
     ]
 
 

@@ -6,10 +6,6 @@ The attenuation map of phantom.py is blurred, exposed and given quantum noise, a
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import CLASS_NAMES, KINDS, PneumoniaError
+from ..records import name_remedy, partial_folder
 from .phantom import CANVAS, Anatomy, Canvas, draw_chest, draw_opacity
 
 VERSION = 1  # raise it whenever the same seed draws another picture: stored trees are then written again
@@ -54,16 +51,11 @@ def write_simulated_tree(
     if target.exists() and not (target / MARKER).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise PneumoniaError(f"{target} was not made by the simulator: move it away or choose another folder")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.partial-", dir=target.parent) as workspace:
-            _write_tree(Path(workspace) / "new", arguments)
-            if target.exists():
-                os.replace(target, Path(workspace) / "old")
-            os.replace(Path(workspace) / "new", target)
+        with partial_folder(target, replace=lambda: not _is_complete(target, arguments)) as partial:
+            _write_tree(partial, arguments)
     except OSError as error:
         reason = error.strerror or error
-        raise PneumoniaError(f"cannot write {target} ({reason}): free space or choose another folder") from error
+        raise PneumoniaError(f"cannot write {target} ({reason}): {name_remedy(error)}, or choose another") from error
     return target
 
 
@@ -128,13 +120,6 @@ def _is_complete(target: Path, arguments: dict) -> bool:
         return False
     same = isinstance(record, dict) and record.get("arguments") == arguments
     return same and len(list(target.glob("*/*/*.jpeg"))) == record.get("images")
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Delete what a killed run left next to `target`; anything younger than an hour may belong to a run in progress."""
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        if time.time() - leftover.stat().st_mtime > 3600:
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def simulate_radiograph(

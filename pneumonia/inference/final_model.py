@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +18,8 @@ from ..config import ROOT, PneumoniaError
 
 OUTPUTS = ("probability", "evidence", "atypicality")
 RECORD = "final.json"
-NEEDED = (
-    "model",
-    "version",
-    "files",
-    "image_size",
-    "operating_points",
-    "referral",
-    "atypicality_limit",
-    "evidence_scale",
-)
+POINTS = ("screening", "balanced", "rule-in")  # by rising threshold
+SEAL = "record_sha256"  # of all other values of the record, so that none of them changes unnoticed
 REMEDY = "fetch the repository's models/ again, or run `python -m pneumonia export`"
 BATCH = 16  # larger ones are no faster, and take more memory
 
@@ -43,20 +36,25 @@ class FinalModel:
     - atypicality (n,): squared distance of the penultimate features from those of children's chests, 1 on average.
     """
 
-    def __init__(self, folder: Path | None = None, threads: int = 0):
-        """Load the model in `folder` (default: models/ of the repository); `threads` 0 takes one for each core.
+    def __init__(self, folder: Path | None = None, threads: int = 0, record: dict | None = None):
+        """Load the model in `folder` (default: models/ of the repository).
 
+        Args:
+            threads: of ONNX Runtime; 0: one for each core.
+            record: in place of final.json, unchecked, while that is being made.
         Raises: PneumoniaError when a file is missing, damaged, or not the one that final.json names.
         """
         folder = Path(folder or ROOT / "models")
-        self.record = _read_record(folder / RECORD)
+        self.record = read_record(folder / RECORD) if record is None else record
         contents = [_read_part(folder / part["name"], part["sha256"]) for part in self.record["files"]]
         self.sessions = [_open_session(content, threads) for content in contents]
         self.weights = [part["members"] for part in self.record["files"]]
         self.size: int = self.record["image_size"]
         self.window: float = self.record.get("window", 0.0)  # width / height of what it sees; 0: all, stretched
         self.name = f"{self.record['model']} {self.record['version']}"
-        self.hash = hashlib.sha256("".join(part["sha256"] for part in self.record["files"]).encode()).hexdigest()[:12]
+        self.hash = hash_record(self.record)[:12]  # of thresholds and limits as well
+        for session in self.sessions:
+            _check_session(session, self.size)
 
     def score(self, images: np.ndarray, outputs: Sequence[str] = ("probability",)) -> dict[str, np.ndarray]:
         """The named outputs, float32, for images (n, size, size) in 0-255."""
@@ -80,15 +78,81 @@ class FinalModel:
         return points[point]
 
 
-def _read_record(path: Path) -> dict:
+def hash_record(record: dict) -> str:
+    """SHA-256 of all values of a record but its own hash."""
+    rest = {key: value for key, value in record.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(path: Path) -> dict:
+    """The record of a final model. Raises: PneumoniaError when it is missing, damaged, or has impossible values."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in NEEDED if key not in record]
-    except (OSError, ValueError, TypeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
         raise PneumoniaError(f"{path}: missing or unreadable; {REMEDY}") from error
-    if missing:
-        raise PneumoniaError(f"{path}: lacks {', '.join(missing)}; {REMEDY}")
+    if wrong := find_wrong(record):
+        raise PneumoniaError(f"{path}: {', '.join(wrong)} missing or impossible; {REMEDY}")
+    if record.get(SEAL) != hash_record(record):
+        raise PneumoniaError(f"{path}: changed since it was exported; {REMEDY}")
     return record
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def find_wrong(record: object) -> list[str]:
+    """The names of values of a record that are missing or impossible; none where all is well."""
+    if not isinstance(record, dict):
+        return ["all values"]
+    points = record.get("operating_points")
+    thresholds = [points.get(name) for name in POINTS] if isinstance(points, dict) else [None]
+    referral = record.get("referral")
+    is_good = {
+        "model": isinstance(record.get("model"), str),
+        "version": isinstance(record.get("version"), str),
+        "files": _are_files(record.get("files")),
+        "image_size": type(record.get("image_size")) is int and 16 <= record["image_size"] <= 4096,
+        "window": _is_number(record.get("window", 0), 0, 100),
+        "operating_points": all(_is_number(value, 0, 1) for value in thresholds)
+        and set(points) == set(POINTS)
+        and thresholds == sorted(thresholds),
+        "referral": isinstance(referral, list)
+        and len(referral) == 2
+        and all(_is_number(value, 0, 1) for value in referral)
+        and referral[0] <= referral[1],
+        "atypicality_limit": _is_number(record.get("atypicality_limit"), 1e-9),
+        "evidence_scale": _is_number(record.get("evidence_scale"), 1e-9),
+        "reference_prevalence": _is_number(record.get("reference_prevalence", 0.5), 1e-9, 1 - 1e-9),
+    }
+    return [name for name, good in is_good.items() if not good]
+
+
+def _is_number(value: object, low: float, high: float = 1e9) -> bool:
+    return type(value) in (int, float) and low <= value <= high
+
+
+def _are_files(parts: object) -> bool:
+    """Whether these are names of files beside the record, with their hashes and how many members each has."""
+    return (
+        isinstance(parts, list)
+        and len(parts) > 0
+        and all(
+            isinstance(part, dict)
+            and re.fullmatch(r"[\w-]+\.onnx", str(part.get("name")))
+            and re.fullmatch(r"[0-9a-f]{64}", str(part.get("sha256")))
+            and type(part.get("members")) is int
+            and part["members"] > 0
+            for part in parts
+        )
+    )
+
+
+def _check_session(session, size: int) -> None:
+    """Raise PneumoniaError where a network is of another input or has other outputs than the record says."""
+    shapes = [given.shape[1:] for given in session.get_inputs()]
+    if shapes != [[size, size, 1]] or {output.name for output in session.get_outputs()} != set(OUTPUTS):
+        raise PneumoniaError(f"the ONNX model is not the one of {RECORD} (another input or output); {REMEDY}")
 
 
 def _read_part(path: Path, sha256: str) -> bytes:

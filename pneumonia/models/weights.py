@@ -10,10 +10,15 @@ from pathlib import Path
 
 import joblib
 import keras
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from ..config import ModelConfig, PneumoniaError, Run
 from ..records import hash_file, load_record, save_atomically, weights_path
 from ..series import real_run
+from .architectures import build_model
 
 
 def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
@@ -24,7 +29,10 @@ def load_trained(run: Run, config: ModelConfig, seed: int) -> object:
     path, record = weights_path(run, config, seed), load_record(run, config, seed)
     if not path.exists() or record is None or record.get("weights_sha256") != hash_file(path):
         raise PneumoniaError(f"{path}: missing or not the file that its record names; run `make run` to train it")
-    return keras.models.load_model(path, compile=False) if config.is_cnn else joblib.load(path)
+    try:
+        return keras.models.load_model(path, compile=False) if config.is_cnn else load_arrays(path, build_model(config))
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise PneumoniaError(f"{path}: cannot be loaded ({type(error).__name__}); run `make retrain`") from error
 
 
 def load_model(name: str, seed: int = 0) -> object:
@@ -50,7 +58,8 @@ def save_trained(path: Path, model: object) -> None:
 
     def write(partial: Path) -> None:
         if not isinstance(model, keras.Model):
-            joblib.dump(model, partial)
+            with partial.open("wb") as file:  # as NumPy would otherwise append a suffix
+                np.savez(file, allow_pickle=False, **list_arrays(model))
             return
         bare = type(model).from_config(model.get_config())  # not compiled, so there is no optimiser to save
         bare.set_weights(model.get_weights())
@@ -58,6 +67,40 @@ def save_trained(path: Path, model: object) -> None:
         compress_archive(partial)
 
     save_atomically(path, write)
+
+
+def list_arrays(model: BaseEstimator) -> dict[str, np.ndarray]:
+    """What a scikit-learn estimator has learned: attribute -> array; of the steps of a pipeline: step.attribute.
+
+    Numbers are arrays without dimensions. A pickle would hold the same, and run any code that somebody put into it.
+    """
+    return {
+        f"{name}.{attribute}" if name else attribute: np.asarray(value)
+        for name, step in _list_steps(model).items()
+        for attribute, value in vars(step).items()
+        if attribute.endswith("_") or attribute == "_strategy"  # of DummyClassifier
+    }
+
+
+def load_arrays(path: Path, model: BaseEstimator) -> BaseEstimator:
+    """`model`, as it was built, with what `list_arrays` found of it when it was saved.
+
+    Raises: ValueError when these are not the arrays of such an estimator, or are no plain arrays.
+    """
+    steps = _list_steps(model)
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            step, _, attribute = name.rpartition(".")
+            if step not in steps or not (attribute.endswith("_") or attribute == "_strategy") or "__" in attribute:
+                raise ValueError(f"{name} is nothing that {type(model).__name__} learns")
+            value = arrays[name]
+            setattr(steps[step], attribute, value if value.ndim else value.item())
+    check_is_fitted(model)
+    return model
+
+
+def _list_steps(model: BaseEstimator) -> dict[str, BaseEstimator]:
+    return dict(model.steps) if isinstance(model, Pipeline) else {"": model}
 
 
 def compress_archive(path: Path) -> None:

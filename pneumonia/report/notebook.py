@@ -8,7 +8,7 @@ import nbformat
 import papermill
 
 from ..config import ROOT, PneumoniaError, Run
-from ..records import save_atomically
+from ..records import lock, save_atomically
 
 NOTEBOOK = ROOT / "final_notebook.ipynb"
 SIMULATED_NOTE = (
@@ -18,7 +18,7 @@ SIMULATED_NOTE = (
 
 
 def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
-    """Run every cell in order with a progress bar.
+    """Run every cell in order with a progress bar; where another process does, after it.
 
     A real run rewrites final_notebook.ipynb in place, once all cells have succeeded; a simulated run writes
     build/simulated/final_notebook.ipynb.
@@ -26,9 +26,13 @@ def execute_notebook(run: Run, source: Path = NOTEBOOK) -> Path:
     Returns: the executed notebook.
     Raises: PneumoniaError naming the cell that failed; its traceback is in the partial notebook under build/.
     """
+    with lock(run.cache / "notebook.lock"):
+        return _execute(run, source)
+
+
+def _execute(run: Run, source: Path) -> Path:
     target = source if not run.is_simulated else run.home / source.name
     partial = run.cache / f"partial-{source.name}"
-    partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
             str(source),

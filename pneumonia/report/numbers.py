@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
 from ..config import CLAIMED_ACCURACY, ModelConfig
-from ..data.catalog import describe_test_split, select_used
+from ..data.catalog import NO_LABEL, SPLIT_FOLDERS, describe_test_split, select_used
 from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
 from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
@@ -157,9 +157,9 @@ def describe_networks(results: Results) -> dict[str, object]:
 
 def count_catalog(results: Results) -> dict[str, object]:
     """What the radiographs are, how many there are, and what was left out; per split by class and kind."""
-    catalog, used = results.catalog, select_used(results.catalog)
+    catalog, used = results.catalog[results.catalog["label"] != NO_LABEL], select_used(results.catalog)
     copy, excluded = catalog["duplicate_of"] != "", catalog["excluded_reason"] != ""
-    folder = catalog["path"].str.split("/").str[0].str.lower()
+    folder = catalog["path"].str.split("/").str[0].str.lower().map(SPLIT_FOLDERS)
     counts = {
         split: {
             "n": f"{len(rows):,}",

@@ -17,12 +17,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 from scipy.optimize import curve_fit
 
 from ..config import ModelConfig, Run
-from ..data.catalog import draw_patients, hash_catalog, select_used
+from ..data.catalog import draw_patients, select_used
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.evaluate import METRIC_COLUMNS, compute_metrics
 from ..evaluation.metrics import DRAWS_SEED, percentile_interval
 from ..evaluation.scores import Scores
-from ..records import load_matching_record
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run, recipe_hash
@@ -81,14 +80,12 @@ def fraction_of(config: ModelConfig) -> float:
 
 def train_curve(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -> None:
     """Train every fraction and seed that is missing."""
-    from ..models.training import Progress, train_one
+    from ..models.training import Progress, train_unless_there
 
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
     progress = Progress(members, say)
     for config, seed in members:
-        reduced = reduce_catalog(catalog, fraction_of(config), seed)
-        if load_matching_record(run, config, seed, hash_catalog(reduced)) is None:
-            train_one(run, reduced, config, seed, progress)
+        train_unless_there(run, reduce_catalog(catalog, fraction_of(config), seed), config, seed, progress)
 
 
 def count_patients(run: Run, catalog: pd.DataFrame) -> pd.DataFrame:

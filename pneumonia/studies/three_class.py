@@ -16,7 +16,7 @@ from ..data.catalog import hash_catalog
 from ..data.dataset import load_radiographs
 from ..evaluation.estimate import Estimate, percent
 from ..evaluation.metrics import DECIMALS, HALF, bootstrap_weights, percentile_interval, roc_auc, threshold_metrics
-from ..records import hash_file, load_matching_record, record_path, weights_path, write_json
+from ..records import hash_file, load_matching_record, save_record, weights_path
 from ..results import Results
 from ..style import new_figure, own_axes
 from .networks import RECIPE, networks_run, recipe_hash
@@ -119,7 +119,7 @@ def train_members(run: Run, catalog: pd.DataFrame, say: Callable[[str], None]) -
         save_trained(path, model)
         record = {"model": config.name, "seed": seed, "config_hash": config.hash(), "catalog_hash": identity}
         record |= {"weights_sha256": hash_file(path), "weights_hash": hash_weights(model)}
-        write_json(record_path(run, config, seed), record)
+        save_record(run, config, seed, record)
 
 
 def measure_outputs(kinds: np.ndarray, output: np.ndarray, weights: np.ndarray) -> dict[str, tuple]:
