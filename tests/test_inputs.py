@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import shutil
 import subprocess
 from pathlib import Path
-import shutil
 
 import numpy as np
 import pytest

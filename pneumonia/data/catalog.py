@@ -19,8 +19,9 @@ from PIL import Image
 
 from ..config import CLASS_NAMES, OFFICIAL_SPLITS, PneumoniaError, Run, short_hash
 from ..records import name_remedy, partial_folder
+from .decoding import Decoders
 from .files import find_cause, find_class, is_clutter, is_image, to_printable, walk
-from .radiograph import decode, read_bytes, read_header
+from .radiograph import read_bytes, read_header
 from .sizes import read_original_sizes
 
 COLUMNS = [
@@ -234,8 +235,8 @@ def audit_file(root: Path, found: Found, size: int) -> tuple[dict[str, object], 
     try:
         content = read_bytes(file)
         row |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        row |= read_header(content, str(file))
-        return row, decode(content, str(file), size).pixels
+        row |= Decoders().run(read_header, str(file), content, str(file))
+        return row, Decoders().decode(content, str(file), size).pixels
     except PneumoniaError as error:
         row["excluded_reason"] = str(error).removeprefix(f"{file}: ").split(";")[0]
         return row, None

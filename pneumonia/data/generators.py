@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 from ..config import CLASS_NAMES, ModelConfig, PneumoniaError, Run
 from ..transforms.augmentations import Films, augment_batch, check_augmentations
 from .dataset import SPLITS, load_radiographs
+from .decoding import Decoders
 from .files import find_class, walk
 from .propensity import weigh_by_size
-from .radiograph import Decoded, decode_file
+from .radiograph import Decoded
 from .sizes import describe_unknown_proportions
 
 SHOWN = 5  # unreadable files that a warning names
@@ -186,7 +187,7 @@ def _decode(
 
     def read(path: Path, label: int) -> tuple[Path, int, Decoded | PneumoniaError]:
         try:
-            return path, label, decode_file(path, size, window)
+            return path, label, Decoders().decode_file(path, size, window)
         except PneumoniaError as error:
             return path, label, error
 

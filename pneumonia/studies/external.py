@@ -18,8 +18,9 @@ import pandas as pd
 from ..config import CLASS_NAMES, PneumoniaError, Run
 from ..data.catalog import name_some, parse_name, why_unreadable
 from ..data.dataset import load_radiographs
+from ..data.decoding import Decoders
 from ..data.files import find_class, is_clutter, is_image, to_printable, walk
-from ..data.radiograph import decode, read_bytes, read_radiograph
+from ..data.radiograph import read_bytes, read_radiograph
 from ..data.sizes import describe_unknown_proportions, look_up_original_size
 from ..evaluation.estimate import Estimate
 from ..evaluation.evaluate import compute_metrics
@@ -267,7 +268,7 @@ def read_images(
                     left_out.append((before, f"in both classes: {path}"))
                 continue
             first[digest] = index
-            found[index] = decode(content, str(file), size, window, look_up_original_size(file)), digest
+            found[index] = Decoders().decode(content, str(file), size, window, look_up_original_size(file)), digest
         except PneumoniaError as error:
             lines.append(to_printable(str(error)))
     read = cases.loc[list(found)].assign(sha256=[digest for _, digest in found.values()]).reset_index(drop=True)
