@@ -227,7 +227,7 @@ def audit_file(root: Path, found: Found, size: int) -> tuple[dict[str, object], 
         "excluded_reason": found.reason,
     }
     if not found.reason and row["path"] != path:
-        row["excluded_reason"] = "its name is not UTF-8, or has a line break; rename it"
+        row["excluded_reason"] = "its name is not UTF-8, or has a carriage return; rename it"
     if file.is_dir():  # one that cannot be listed, or a data set of its own
         row["excluded_reason"] = why_unreadable(file) or found.reason
     if row["excluded_reason"]:
