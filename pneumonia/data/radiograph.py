@@ -262,11 +262,15 @@ def _decode_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
         image.load()  # its EXIF may stand behind the pixels
         pixels = imagecodecs.png_decode(content)
         return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
-    if image.format == "TIFF" and set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
+    if image.format != "TIFF":
+        return None
+    tags = image.tag_v2
+    is_plain = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (0, 1, 2)  # gray or RGB
+    if is_plain and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
         import imagecodecs
 
         pixels = imagecodecs.tiff_decode(content)
-        if pixels.ndim == 3 and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
+        if pixels.ndim == 3 and tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
             pixels = np.moveaxis(pixels, 0, -1)  # a plane for each colour
         return pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     return None
