@@ -459,7 +459,7 @@ FRONTAL += [
 ]
 LATERAL = ["LL", "RL", "LATERAL", "LEFT LATERAL", "LAT", "Lateral L", "LLAT", "PROFIL", "PERFIL", "AP LAT", "LLD"]
 CHESTS = ["CHEST", "THORAX", "TORAX", "T\xd3RAX", "TORACE", "LUNG", "LUNGS", "CHEST_1 VIEW", "Chest PA", "CHESTABDOMEN"]
-CHESTS += ["THORAX AP", "PULMON", "CXR", "TORAKS", "UNKNOWN"]
+CHESTS += ["THORAX AP", "PULMON", "CXR", "TORAKS", "BRUSTKORB", "UNKNOWN"]
 
 
 @pytest.mark.parametrize(

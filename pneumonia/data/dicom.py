@@ -44,9 +44,11 @@ COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "XA", "RF")  # modalities that give projections
 # Words of machines and of those who fill in their forms, in capitals without accents.
-CHEST = re.compile("CHEST|THORA|TORA[XCK]|LUNG|PULM|POUMON|POLMON|CXR|PECHO")
+CHEST = re.compile(
+    "CHEST|THORA|TORA[XCK]|LUNG|PULM|POUMON|POLMON|CXR|PECHO|BRUSTKORB|BORSTKAS|KLATKA|GOGUS|AKCIGER|HRUDNIK"
+)
 SPINE = re.compile("SPINE|VERTEBR|COLUMNA|COLUNA|COLONNA|WIRBEL|RACHIS|LUMB")  # the thoracic one is no chest
-FRONTAL = {"AP", "PA", "FRONTAL", "FRONTALE", "FACE", "FRENTE", "DORSOVENTRAL", "VENTRODORSAL"}
+FRONTAL = {"AP", "PA", "FRONT", "FRONTAL", "FRONTALE", "FACE", "FRENTE", "DORSOVENTRAL", "VENTRODORSAL"}
 FRONTAL |= {"POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTEROANTERIORE", "POSTEROANTERIEUR"}
 FRONTAL |= {"ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTEROPOSTERIORE", "ANTEROPOSTERIEUR"}
 LATERAL = {"LL", "RL", "LLD", "RLD", "LAT", "LATERAL", "LATERALE", "LATERALIS", "LLAT", "RLAT", "LATERALL", "LATERALR"}
@@ -174,18 +176,18 @@ def _to_picture(dataset, name: str) -> np.ndarray:
     if interpretation in COLORS:
         return _scale_colors(stored, image)
     if interpretation == PALETTE:
-        return _look_up(stored, functools.partial(_apply_palette, image))
-    return _look_up(stored, _make_display(dataset, image, stored, name))
+        return map_values(stored, functools.partial(_apply_palette, image))
+    return map_values(stored, _make_display(dataset, image, stored, name))
 
 
-def _look_up(stored: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def map_values(pixels: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """`show` of every pixel: by a table of all values where there are not too many, else by some rows at a time.
 
     So a large picture is never copied in floats.
     """
-    rows = np.array_split(stored, min(len(stored), 1 + stored.size // TABLE_SIZE))
-    low, high = stored.min(), stored.max()
-    if stored.dtype.kind == "f" or int(high) - int(low) >= TABLE_SIZE:
+    rows = np.array_split(pixels, min(len(pixels), 1 + pixels.size // TABLE_SIZE))
+    low, high = pixels.min(), pixels.max()
+    if pixels.dtype.kind == "f" or int(high) - int(low) >= TABLE_SIZE:
         return np.concatenate([show(some) for some in rows])
     table = show(np.arange(int(low), int(high) + 1))
     return np.concatenate([table[some.astype(np.int64) - int(low)] for some in rows])
@@ -260,7 +262,7 @@ def _scale_colors(colors: np.ndarray, image) -> np.ndarray:
     if colors.dtype == np.uint8 and image.BitsStored == 8:
         return colors
     _, top = _find_ends(image, 0, colors.max().item())
-    return _look_up(colors, lambda values: _to_levels(values / top))
+    return map_values(colors, lambda values: _to_levels(values / top))
 
 
 def _to_levels(shares: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, UnidentifiedImageError
 
 from ..config import PneumoniaError
-from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, read_dicom, read_dicom_size, too_large
+from .dicom import MAX_PIXELS, Header, is_dataset, is_dicom, map_values, read_dicom, read_dicom_size, too_large
 from .sizes import look_up_original_size
 
 if TYPE_CHECKING:
@@ -292,16 +292,17 @@ def to_grayscale(image: Image.Image) -> Image.Image:
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     """Integers or floats of any shape to uint8, by the rule of `to_grayscale`. Raises: ValueError."""
-    if pixels.dtype == np.uint16 and pixels.size > 1 << 16:  # by a table, without copies in floats
-        top = min(int(pixels.max()), 65535)
-        return to_8_bits(np.arange(top + 1))[pixels]
-    values = pixels.astype(np.float64)
-    if not np.isfinite(values).all():
+    if not np.isfinite(pixels).all():
         raise ValueError("NaN or infinite pixels")
-    full_scale = next((top for top in (255, 4095, 65535) if values.max() <= top), 2**32 - 1)
-    if pixels.dtype.kind == "f" and values.max() <= 1:
+    highest = pixels.max()
+    full_scale = next((top for top in (255, 4095, 65535) if highest <= top), 2**32 - 1)
+    if pixels.dtype.kind == "f" and highest <= 1:
         full_scale = 1
-    return np.clip(values * (255 / full_scale), 0, 255).round().astype(np.uint8)
+
+    def scale(values: np.ndarray) -> np.ndarray:
+        return np.clip(values.astype(np.float64) * (255 / full_scale), 0, 255).round().astype(np.uint8)
+
+    return map_values(pixels, scale)
 
 
 def is_colorless(image: Image.Image) -> bool:
@@ -343,7 +344,8 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
 def recognize_format(content: bytes) -> str | None:
     """The name of a format that is known and not read, by the first bytes of a file; None for any other."""
     if content[4:8] == b"ftyp":
-        return BRANDS.get(content[8:12], "this kind of video or picture")
+        listed = content[8:40]  # the brand, and those that it is compatible with
+        return next((form for brand, form in BRANDS.items() if brand in listed), "this kind of video or picture")
     return next((form for magic, form in MAGIC.items() if content.startswith(magic)), None)
 
 
