@@ -221,13 +221,9 @@ def _load(
     try:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
-        full, is_gray = image.size, None
-        if size is not None and image.format in ("JPEG", "MPO"):
-            if image.mode == "RGB":  # of which the next line would leave the gray
-                with _open(content, name) as small:
-                    small.draft("RGB", (64, 64))
-                    is_gray = is_colorless(small)
-            image.draft("L", (2 * size, 2 * size))  # decode large originals at a fraction of their size
+        full = image.size
+        if size is not None and image.format in ("JPEG", "MPO"):  # decode large originals at a fraction of their size
+            image.draft("YCbCr" if image.mode == "RGB" and not _stores_rgb(image) else image.mode, (2 * size, 2 * size))
         deep = _decode_deep(image, content)
         film = image if deep is None else Image.fromarray(to_8_bits(deep))
         gray = to_grayscale(film)
@@ -238,11 +234,20 @@ def _load(
             gray = gray.transpose(turn)
             if turn in SIDEWAYS and image.format != "TIFF":  # whose size Pillow has turned
                 full = full[::-1]
-        return gray, is_colorless(film) if is_gray is None else is_gray, full
+        return gray, is_colorless(film), full
     except PneumoniaError:
         raise
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
+
+
+def _stores_rgb(image: Image.Image) -> bool:
+    """Whether a JPEG in colours holds them as RGB, which libjpeg does not turn into YCbCr; by its own rules."""
+    if "jfif" in image.info:
+        return False
+    if "adobe" in image.info:
+        return image.info.get("adobe_transform") == 0
+    return bytes(component[0] for component in image.layer) == b"RGB"
 
 
 def _find_orientation(image: Image.Image) -> int:
@@ -285,6 +290,8 @@ def to_grayscale(image: Image.Image) -> Image.Image:
     """
     if image.mode == "L":
         return image.convert("L")  # a copy that is fully decoded: truncation shows here
+    if image.mode == "YCbCr":
+        return image.getchannel("Y")
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(to_8_bits(np.asarray(image)))
     return image.convert("RGB").convert("L")
@@ -309,6 +316,8 @@ def is_colorless(image: Image.Image) -> bool:
     """Whether a decoded image looks gray: hardly any pixel whose channels are more than 24 levels apart."""
     if image.mode in ("L", "LA", "1", "F") or image.mode.startswith("I"):
         return True
+    if image.mode == "YCbCr":  # of a JPEG: an average is quick, and the decode should stay so
+        image = image.resize((64, 64), Image.Resampling.BOX)
     small = np.asarray(image.convert("RGB").resize((64, 64)), dtype=int)
     return bool(np.mean(np.ptp(small, axis=2) > 24) < 0.05)  # a coloured marker or note is no reason to warn
 
