@@ -222,6 +222,19 @@ def test_deep_colours(size, syntax):
     assert np.abs(gray(make_dicom(held, syntax)) - RAMP).max() <= 1
 
 
+@pytest.mark.parametrize(("keyword", "dtype"), [("FloatPixelData", np.float32), ("DoubleFloatPixelData", np.float64)])
+@pytest.mark.parametrize("top", [1, 255, 4095, 65535])
+def test_pixels_in_floats(keyword, dtype, top):
+    pixels = (RAMP / 255 * top).astype(dtype)
+    pixels[-1, -1] = top
+    tags = {keyword: pixels.tobytes(), "PixelData": None, "BitsAllocated": 8 * pixels.itemsize}
+    found = read(make_dicom(RAMP, **tags, BitsStored=None, HighBit=None, PixelRepresentation=None))
+    assert np.abs(found - RAMP).flat[:-1].max() <= 1
+    pixels[3, 3] = np.nan
+    with pytest.raises(PneumoniaError, match="NaN or infinite"):
+        read(make_dicom(RAMP, **tags | {keyword: pixels.tobytes()}))
+
+
 def test_colour_is_seen_in_the_picture_and_not_in_the_header():
     assert decode(make_dicom(np.dstack([RAMP] * 3)), "x").is_gray
     assert not decode(make_dicom(np.dstack([RAMP, RAMP // 2, 255 - RAMP])), "x").is_gray
@@ -353,11 +366,16 @@ def test_the_first_usable_window_counts(centers, widths):
         ("Rows", None, r"Rows \(0028,0010\) is missing"),
         ("BitsAllocated", None, r"BitsAllocated \(0028,0100\) is missing"),
         ("PhotometricInterpretation", None, r"PhotometricInterpretation \(0028,0004\) is missing"),
+        (
+            "PhotometricInterpretation",
+            "RGB",
+            r"PhotometricInterpretation \(0028,0004\) is at odds with the number of samples",
+        ),
         ("PhotometricInterpretation", "HSV", r"PhotometricInterpretation \(0028,0004\) is not known"),
     ],
 )
 def test_what_cannot_be_read_without_is_named(keyword, value, said):
-    with pytest.raises(PneumoniaError, match=rf"^x\.dcm: {said}; "):
+    with pytest.raises(PneumoniaError, match=rf"^x\.dcm: {said}.*; export it again$"):
         decode(make_dicom(RAMP, **{keyword: value}), "x.dcm")
 
 
@@ -459,7 +477,7 @@ FRONTAL += [
 ]
 LATERAL = ["LL", "RL", "LATERAL", "LEFT LATERAL", "LAT", "Lateral L", "LLAT", "PROFIL", "PERFIL", "AP LAT", "LLD"]
 CHESTS = ["CHEST", "THORAX", "TORAX", "T\xd3RAX", "TORACE", "LUNG", "LUNGS", "CHEST_1 VIEW", "Chest PA", "CHESTABDOMEN"]
-CHESTS += ["THORAX AP", "PULMON", "CXR", "TORAKS", "UNKNOWN"]
+CHESTS += ["THORAX AP", "PULMON", "CXR", "TORAKS", "BRUSTKORB", "UNKNOWN"]
 
 
 @pytest.mark.parametrize(

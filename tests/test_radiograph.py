@@ -14,7 +14,6 @@ from image_files import MIN_IS_BLACK, MIN_IS_WHITE, RGB, make_png, make_tiff
 from PIL import Image
 
 from pneumonia.config import PneumoniaError
-from pneumonia.data import radiograph
 from pneumonia.data.radiograph import (
     STANDARD_LUMA_TABLE,
     decode,
@@ -248,12 +247,34 @@ def test_colour_is_seen_in_a_jpeg_as_in_a_png(tint, subsampling, side):
     assert np.abs(difference).mean() < 1.5
 
 
-def test_gray_jpeg_is_decoded_once(monkeypatch):
-    """What is gray by its mode needs no look for colour: one decode, small, as fast as ever."""
-    opened = []
-    monkeypatch.setattr(radiograph, "_open", lambda *args, _open=radiograph._open: opened.append(args) or _open(*args))
-    decode(encode(RAMP, "JPEG"), "x", 16)
-    assert len(opened) == 1
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_colour_jpeg_gives_the_gray_that_libjpeg_gives(mode, subsampling):
+    """Bit for bit, at every fraction of its size: colour is looked for in the same decode."""
+    film = simulate_radiograph("bacteria", np.random.default_rng(5), 700)
+    pixels = film if mode == "L" else np.dstack([film, film * 0.9, film * 0.8]).astype(np.uint8)
+    content = encode(pixels, "JPEG", quality=90, **({"subsampling": subsampling} if mode == "RGB" else {}))
+    for size in (40, 90, 170, 400):
+        image = Image.open(io.BytesIO(content))
+        image.draft("L", (2 * size, 2 * size))
+        expected = image.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+        assert np.array_equal(decode(content, "x", size).pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("named", ["by Adobe", "by its components"])
+@pytest.mark.parametrize("tint", ["gray", "sepia"])
+def test_jpeg_that_holds_rgb(named, tint):
+    film = simulate_radiograph("bacteria", np.random.default_rng(5), 300)
+    pixels = np.dstack([film * share for share in TINTS[tint]]).astype(np.uint8)
+    content = encode(pixels, "JPEG", quality=95, keep_rgb=True, subsampling=0)
+    adobe = content.index(b"\xff\xee")
+    if named == "by its components":
+        length = 2 + int.from_bytes(content[adobe + 2 : adobe + 4], "big")
+        content = content[:adobe] + content[adobe + length :]
+    expected = decode(encode(pixels, "PNG"), "x", 64)
+    found = decode(content, "x", 64)
+    assert found.is_gray == expected.is_gray == (tint == "gray")
+    assert np.abs(found.pixels.astype(int) - expected.pixels).mean() < 1.5
 
 
 @pytest.mark.parametrize("size", [1, 16, 64, 128, 300])

@@ -92,6 +92,7 @@ REFUSED = {
     "its codestream": (encode(GRAY, "JPEG2000", no_jp2=True), "JPEG 2000 is not read"),
     "avif": (encode(GRAY.convert("RGB"), "AVIF"), "AVIF is not read"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC is not read"),
+    "avif that calls itself mif1": (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "AVIF is not read"),
     "jpeg xl": (b"\xff\x0a" + bytes(40), "JPEG XL is not read"),
     "a video": (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
     "photoshop": (b"8BPS\0\1" + bytes(40), "Photoshop is not read"),

@@ -39,11 +39,15 @@ BARE_DATASET = re.compile(
     re.DOTALL,
 )
 GRAY = ("MONOCHROME1", "MONOCHROME2")
+COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PALETTE = "PALETTE COLOR"
 RADIOGRAPHY = ("CR", "DX", "DR", "RG", "XA", "RF")  # modalities that give projections
 # Words of machines and of those who fill in their forms, in capitals without accents.
-CHEST = re.compile("CHEST|THORA|TORA[XCK]|LUNG|PULM|POUMON|POLMON|CXR|PECHO")
+CHEST = re.compile(
+    "CHEST|THORA|TORA[XCK]|LUNG|PULM|POUMON|POLMON|CXR|PECHO|BRUSTKORB|BORSTKAS|KLATKA|GOGUS|AKCIGER|HRUDNIK"
+)
 SPINE = re.compile("SPINE|VERTEBR|COLUMNA|COLUNA|COLONNA|WIRBEL|RACHIS|LUMB")  # the thoracic one is no chest
-FRONTAL = {"AP", "PA", "FRONTAL", "FRONTALE", "FACE", "FRENTE", "DORSOVENTRAL", "VENTRODORSAL"}
+FRONTAL = {"AP", "PA", "FRONT", "FRONTAL", "FRONTALE", "FACE", "FRENTE", "DORSOVENTRAL", "VENTRODORSAL"}
 FRONTAL |= {"POSTEROANTERIOR", "POSTERIORANTERIOR", "POSTEROANTERIORE", "POSTEROANTERIEUR"}
 FRONTAL |= {"ANTEROPOSTERIOR", "ANTERIORPOSTERIOR", "ANTEROPOSTERIORE", "ANTEROPOSTERIEUR"}
 LATERAL = {"LL", "RL", "LLD", "RLD", "LAT", "LATERAL", "LATERALE", "LATERALIS", "LLAT", "RLAT", "LATERALL", "LATERALR"}
@@ -180,27 +184,30 @@ def _to_picture(dataset, name: str) -> np.ndarray:
 
     image = _select_image(dataset)
     interpretation = image.PhotometricInterpretation
+    if interpretation not in (*GRAY, *COLORS, PALETTE):
+        raise _unusable(name, "PhotometricInterpretation", "not known")
     # By these decoders, whatever else is installed; YCbCr comes as RGB.
     stored = pixel_array(image, decoding_plugin=find_decoder(image.file_meta.TransferSyntaxUID))
-    if stored.ndim == 3:
-        return _scale_colors(stored[..., :3], image)
-    if interpretation == "PALETTE COLOR":
-        return _look_up(stored, functools.partial(_apply_palette, image))
-    if interpretation not in GRAY:
-        raise _unusable(name, "PhotometricInterpretation", "not known")
-    return _look_up(stored, _make_display(dataset, image, stored, name))
+    if (interpretation in COLORS) != (stored.ndim == 3):
+        raise _unusable(name, "PhotometricInterpretation", "at odds with the number of samples")
+    if interpretation in COLORS:
+        return _scale_colors(stored, image)
+    if interpretation == PALETTE:
+        return map_values(stored, functools.partial(_apply_palette, image))
+    return map_values(stored, _make_display(dataset, image, stored, name))
 
 
-def _look_up(stored: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """`show` of every pixel, row by row, and where it can be of every value only once: a large picture needs no copy in
-    floats."""
-    if stored.dtype.kind in "iu":
-        low, high = int(stored.min()), int(stored.max())
-        if high - low < TABLE_SIZE:
-            table = show(np.arange(low, high + 1))
-            show = lambda rows: table[rows.astype(np.int64) - low]  # noqa: E731
-    parts = min(len(stored), 1 + stored.size // TABLE_SIZE)
-    return np.concatenate([show(rows) for rows in np.array_split(stored, parts)])
+def map_values(pixels: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`show` of every pixel: by a table of all values where there are not too many, else by some rows at a time.
+
+    So a large picture is never copied in floats.
+    """
+    rows = np.array_split(pixels, min(len(pixels), 1 + pixels.size // TABLE_SIZE))
+    low, high = pixels.min(), pixels.max()
+    if pixels.dtype.kind == "f" or int(high) - int(low) >= TABLE_SIZE:
+        return np.concatenate([show(some) for some in rows])
+    table = show(np.arange(int(low), int(high) + 1))
+    return np.concatenate([table[some.astype(np.int64) - int(low)] for some in rows])
 
 
 def _select_image(dataset) -> Dataset:
@@ -216,7 +223,7 @@ def _select_image(dataset) -> Dataset:
             image.add(dataset[keyword])
     bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     interpretation = _find_interpretation(dataset)
-    samples = int(dataset.get("SamplesPerPixel") or (1 if interpretation in ("PALETTE COLOR", *GRAY) else 3))
+    samples = int(dataset.get("SamplesPerPixel") or (3 if interpretation in COLORS else 1))
     for keyword, value in {
         "NumberOfFrames": 1,
         "PhotometricInterpretation": interpretation,
@@ -272,7 +279,7 @@ def _scale_colors(colors: np.ndarray, image) -> np.ndarray:
     if colors.dtype == np.uint8 and image.BitsStored == 8:
         return colors
     _, top = _find_ends(image, 0, colors.max().item())
-    return _look_up(colors, lambda values: _to_levels(values / top))
+    return map_values(colors, lambda values: _to_levels(values / top))
 
 
 def _to_levels(shares: np.ndarray) -> np.ndarray:
@@ -308,7 +315,7 @@ def _make_display(dataset, image, stored: np.ndarray, name: str) -> Callable[[np
     low, high = (kept.min().item(), kept.max().item()) if kept.size else padding
     to_modality, ends = _make_modality(image, low, high, name)
     to_share = _make_voi(image, ends)
-    # Where it is there, it says what the interpretation says otherwise: a pair of both is no double negative.
+    # The shape decides where it is given, as in other viewers: INVERSE and MONOCHROME1 together invert once.
     shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()
     is_known = shape in ("IDENTITY", "INVERSE")
     is_inverse = shape == "INVERSE" if is_known else image.PhotometricInterpretation == "MONOCHROME1"

@@ -18,7 +18,7 @@ from .catalog import find_root, select_used
 from .radiograph import decode, read_bytes
 from .sizes import find_original_sizes
 
-PREPROCESSING_VERSION = 1  # raise it when radiograph.decode changes, so that old caches are not used
+PREPROCESSING_VERSION = 2  # raise it when radiograph.decode changes, so that old caches are not used
 
 
 def load_pixels(run: Run, catalog: pd.DataFrame, size: int, window: float = 0.0) -> np.ndarray:

@@ -23,6 +23,7 @@ from .dicom import (
     Header,
     is_dataset,
     is_dicom,
+    map_values,
     read_dicom,
     read_dicom_size,
     too_costly,
@@ -231,13 +232,9 @@ def _load(
     try:
         if image.format != "MPO" and getattr(image, "is_animated", False):  # n_frames would walk through all of them
             raise PneumoniaError(f"{name}: several pictures in one file; save the one that is meant")
-        full, is_gray = image.size, None
-        if size is not None and image.format in ("JPEG", "MPO"):
-            if image.mode == "RGB":  # of which the next line would leave the gray
-                with _open(content, name) as small:
-                    small.draft("RGB", (64, 64))
-                    is_gray = is_colorless(small)
-            image.draft("L", (2 * size, 2 * size))  # decode large originals at a fraction of their size
+        full = image.size
+        if size is not None and image.format in ("JPEG", "MPO"):  # decode large originals at a fraction of their size
+            image.draft("YCbCr" if image.mode == "RGB" and not _stores_rgb(image) else image.mode, (2 * size, 2 * size))
         deep = _decode_deep(image, content)
         film = image if deep is None else Image.fromarray(to_8_bits(deep))
         gray = to_grayscale(film)
@@ -248,13 +245,22 @@ def _load(
             gray = gray.transpose(turn)
             if turn in SIDEWAYS and image.format != "TIFF":  # whose size Pillow has turned
                 full = full[::-1]
-        return gray, is_colorless(film) if is_gray is None else is_gray, full
+        return gray, is_colorless(film), full
     except PneumoniaError:
         raise
     except MemoryError as error:
         raise too_costly(name) from error
     except Exception as error:  # decoders of unknown bytes raise anything
         raise PneumoniaError(f"{name}: damaged image ({error}); replace the file or remove it") from error
+
+
+def _stores_rgb(image: Image.Image) -> bool:
+    """Whether a JPEG in colours holds them as RGB, which libjpeg does not turn into YCbCr; by its own rules."""
+    if "jfif" in image.info:
+        return False
+    if "adobe" in image.info:
+        return image.info.get("adobe_transform") == 0
+    return bytes(component[0] for component in image.layer) == b"RGB"
 
 
 def _find_orientation(image: Image.Image) -> int:
@@ -274,11 +280,15 @@ def _decode_deep(image: Image.Image, content: bytes) -> np.ndarray | None:
         image.load()  # its EXIF may stand behind the pixels
         pixels = imagecodecs.png_decode(content)
         return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
-    if image.format == "TIFF" and set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
+    if image.format != "TIFF":
+        return None
+    tags = image.tag_v2
+    is_plain = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (0, 1, 2)  # gray or RGB
+    if is_plain and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) <= {16, 32}:
         import imagecodecs
 
         pixels = imagecodecs.tiff_decode(content)
-        if pixels.ndim == 3 and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
+        if pixels.ndim == 3 and tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
             pixels = np.moveaxis(pixels, 0, -1)  # a plane for each colour
         return pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     return None
@@ -293,6 +303,8 @@ def to_grayscale(image: Image.Image) -> Image.Image:
     """
     if image.mode == "L":
         return image.convert("L")  # a copy that is fully decoded: truncation shows here
+    if image.mode == "YCbCr":
+        return image.getchannel("Y")
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(to_8_bits(np.asarray(image)))
     return image.convert("RGB").convert("L")
@@ -306,17 +318,19 @@ def to_8_bits(pixels: np.ndarray) -> np.ndarray:
     full_scale = next((top for top in (255, 4095, 65535) if high <= top), 2**32 - 1)
     if pixels.dtype.kind == "f" and high <= 1:
         full_scale = 1
-    flat, scaled = pixels.reshape(-1), np.empty(pixels.size, np.uint8)
-    for start in range(0, pixels.size, CHUNK):  # in float64, a whole picture would be eight times as large
-        values = flat[start : start + CHUNK].astype(np.float64)
-        scaled[start : start + CHUNK] = np.clip(values * (255 / full_scale), 0, 255).round()
-    return scaled.reshape(pixels.shape)
+
+    def scale(values: np.ndarray) -> np.ndarray:
+        return np.clip(values.astype(np.float64) * (255 / full_scale), 0, 255).round().astype(np.uint8)
+
+    return map_values(pixels, scale)
 
 
 def is_colorless(image: Image.Image) -> bool:
     """Whether a decoded image looks gray: hardly any pixel whose channels are more than 24 levels apart."""
     if image.mode in ("L", "LA", "1", "F") or image.mode.startswith("I"):
         return True
+    if image.mode == "YCbCr":  # of a JPEG: an average is quick, and the decode should stay so
+        image = image.resize((64, 64), Image.Resampling.BOX)
     small = np.asarray(image.convert("RGB").resize((64, 64)), dtype=int)
     return bool(np.mean(np.ptp(small, axis=2) > 24) < 0.05)  # a coloured marker or note is no reason to warn
 
@@ -352,7 +366,8 @@ def estimate_jpeg_quality(luma_table: np.ndarray) -> int:
 def recognize_format(content: bytes) -> str | None:
     """The name of a format that is known and not read, by the first bytes of a file; None for any other."""
     if content[4:8] == b"ftyp":
-        return BRANDS.get(content[8:12], "this kind of video or picture")
+        listed = content[8:40]  # the brand, and those that it is compatible with
+        return next((form for brand, form in BRANDS.items() if brand in listed), "this kind of video or picture")
     return next((form for magic, form in MAGIC.items() if content.startswith(magic)), None)
 
 
