@@ -47,6 +47,7 @@ from pneumonia.inference.app import (
     MAX_ROWS_BYTES,
     POLICY,
     PORTS,
+    READERS,
     RECEIVE_SECONDS,
     SECONDS,
     WAITING,
@@ -386,7 +387,7 @@ FOREIGN_HOSTS = [
     "null",
 ]
 FOREIGN_HOSTS += [f"localhost.elsewhere.example:{PORT}", f"{HOST}.elsewhere.example:{PORT}", f"{HOST}:{PORT}@elsewhere"]
-FOREIGN = [{"Host": host} for host in FOREIGN_HOSTS]
+FOREIGN = [{"Host": host, "Origin": f"http://{host}"} for host in FOREIGN_HOSTS]  # it is what its browser believes
 FOREIGN += [{"Origin": "null"}, {"Origin": "http://elsewhere.example"}, {"Origin": SITE.replace("http", "https")}]
 FOREIGN += [{"Origin": f"http://localhost:{port}"} for port in (PORT, 3000, 8888)]  # of another program, or name
 FOREIGN += [{"Origin": f"{SITE}.elsewhere.example"}, {"Origin": f"http://{HOST}"}]
@@ -505,7 +506,7 @@ def test_more_at_once_than_can_wait_are_sent_away(app, monkeypatch):
 
     first, second = run(ask_twice())
     assert first == [500] + [200] * (room - 1) + [503] * 5 and second == [500] + [200] * (room - 1)
-    assert most[0] <= IN_FLIGHT and crowded.inside == 0
+    assert most[0] <= READERS and crowded.inside == 0
 
 
 # --- the page itself ---------------------------------------------------------------------------------------------
@@ -514,6 +515,8 @@ def test_more_at_once_than_can_wait_are_sent_away(app, monkeypatch):
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "70000", "99999999999"])
 def test_port_out_of_range_is_one_line(port, capsys, monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(PneumoniaError):
+        open_port(int(port))
     assert cli.main(["app", "--no-browser", "--port", port]) == 2
     assert capsys.readouterr().err == f"pneumonia: --port {port}: must be between 1 and 65535\n"
 
@@ -687,7 +690,9 @@ def test_uploads_that_are_cut_off_leave_nothing_and_hold_nobody(server, uploads)
         for connection in begun:
             connection.close()
     began = time.monotonic()
-    assert server.read(film).status == 200 and time.monotonic() - began < RECEIVE_SECONDS
+    while (status := server.read(film).status) == 503:  # the last of them may still be on their way out
+        time.sleep(0.2)
+    assert status == 200 and time.monotonic() - began < 3 * RECEIVE_SECONDS  # far less than if each were waited for
 
 
 def test_only_so_much_is_taken_at_once(server):
