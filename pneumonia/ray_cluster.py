@@ -26,7 +26,7 @@ def connect(address: str) -> None:
                 ray.init("local", include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises a bare one where a node does not start in time
         reason = str(error).splitlines()[0]
         raise PneumoniaError(
             f"--cluster {address}: no cluster answers ({reason}); start one with `ray start`"

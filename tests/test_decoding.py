@@ -81,11 +81,11 @@ def tiff_of_pages(count: int) -> bytes:
 
 
 def dicom_of_items(count: int) -> bytes:
-    """A sequence of empty items before the picture."""
+    """A sequence of empty items before the picture. Its length is not said, so that it has to be read to its end."""
     plain = make_dicom(CHEST)
-    items = b"\xfe\xff\x00\xe0\0\0\0\0" * count
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * count + b"\xfe\xff\xdd\xe0\0\0\0\0"
     at = plain.index(struct.pack("<HH", 0x0028, 0x0002) + b"US")
-    sequence = struct.pack("<HH", 0x0018, 0x9999) + b"SQ\0\0" + struct.pack("<I", len(items)) + items
+    sequence = struct.pack("<HH", 0x0018, 0x9999) + b"SQ\0\0\xff\xff\xff\xff" + items
     return plain[:at] + sequence + plain[at:]
 
 
@@ -93,7 +93,7 @@ HOSTILE = {
     "png of chunks": lambda: png_of_chunks(3_000_000),
     "gif of comments": lambda: gif_of_comments(1_000_000),
     "jpeg of fill": lambda: jpeg_of_fill(100_000_000),
-    "jpeg of scans": lambda: jpeg_of_scans(300),
+    "jpeg of scans": lambda: jpeg_of_scans(3_000),
     "dicom of items": lambda: dicom_of_items(1_000_000),
 }
 

@@ -135,7 +135,7 @@ def _is_deflated(content: bytes) -> bool:
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     file = io.BytesIO(content)
-    file.seek(132)  # behind the preamble
+    file.seek(132 if content[128:132] == b"DICM" else 0)  # behind the preamble, if there is one
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     return meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 

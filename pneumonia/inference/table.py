@@ -88,11 +88,6 @@ def shorten(text: str, length: int) -> str:
     return f"{text[: length // 2]} [... {len(text):,} characters, {digest} ...] {text[-length // 4 :]}"
 
 
-def encode_rows(rows: Iterable[dict], settings: dict) -> bytes:
-    """Lines of the file for rows (`Answer.row`, and `heatmap` and FILM where they are known), without the header."""
-    return _encode([to_cell((row | settings).get(column)) for column in COLUMNS] for row in rows)
-
-
 def _encode(rows: Iterable[Iterable[str]]) -> bytes:
     lines = []
     for row in rows:
@@ -103,6 +98,11 @@ def _encode(rows: Iterable[Iterable[str]]) -> bytes:
 
 
 HEADER = _encode([COLUMNS])
+
+
+def encode_rows(rows: Iterable[dict], settings: dict) -> bytes:
+    """Lines of the file for rows (`Answer.row`, and `heatmap` and FILM where they are known), without the header."""
+    return _encode([to_cell((row | settings).get(column)) for column in COLUMNS] for row in rows)
 
 
 class AnswerTable:
