@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, and some of those run other programs
 MAX_BYTES = 512_000_000
-CHUNK = 1 << 18  # pixels that are converted at a time
 READ = "a JPEG, PNG, TIFF, BMP, WebP, GIF or DICOM file"
 # What other files begin with: the brand of an ISO medium (its first four bytes are a length), or magic numbers.
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"jp2 ": "JPEG 2000", b"jpx ": "JPEG 2000", b"jph ": "JPEG 2000"}
