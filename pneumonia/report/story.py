@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 
 import pandas as pd
+import seaborn as sns
 from IPython.display import HTML, Image, Markdown, display
+from matplotlib import pyplot as plt
 
 from ..config import OFFICIAL_SPLITS, Run
 from ..data.catalog import count_shared_bare_numbers, summarise
 from ..results import Results
 from ..studies import load_results
+from ..style import MODEL_COLOURS, model_colours
 from .figures.gallery import FIGURES, can_be_drawn, draw_figure
 from .pages import Filler, write_reports
 
@@ -25,6 +28,11 @@ class Story:
     @cached_property
     def filler(self) -> Filler:
         return Filler(self.results)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """The colour of each model by its title."""
+        return {self.results.title(name): colour for name, colour in model_colours(self.run).items()}
 
     def say(self, text: str) -> Markdown:
         """Prose with {{ names }} filled from the result files. PneumoniaError for a name that is not there."""
@@ -91,6 +99,12 @@ class Story:
 
     def _marked(self, text: str) -> str:
         return f"**SIMULATED**\n\n{text}" if self.run.is_simulated else text
+
+
+def use_notebook_style() -> None:
+    """seaborn's theme for the figures that cells draw, in the colours of the project."""
+    sns.set_theme(style="whitegrid", palette=[*MODEL_COLOURS], font_scale=0.95)
+    plt.rcParams |= {"axes.grid": False, "figure.dpi": 100, "axes.titlelocation": "left", "axes.titleweight": "bold"}
 
 
 def open_story(run: Run) -> Story:
