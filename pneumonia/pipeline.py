@@ -73,11 +73,8 @@ def make_predictions(run: Run, catalog: pd.DataFrame, records: list[dict], why: 
     digests = {f"{record['model']}-{record['seed']}": hash_prediction(record) for record in records}
     scored, parts = read_scored(run)
     members = [(config, seed) for config in run.models for seed in run.seeds_of(config)]
-    stale = [
-        (config, seed)
-        for config, seed in members
-        if (config.name, seed) not in parts or scored[name := f"{config.name}-{seed}"] != digests[name]
-    ]
+    current = {member for member in parts if scored["{}-{}".format(*member)] == digests.get("{}-{}".format(*member))}
+    stale = [(config, seed) for config, seed in members if (config.name, seed) not in current]
     if stale:
         if (select_used(catalog)["split"] == "test").any():
             record_test_look(run, records, why)  # before anything is scored: none is lost to an interruption

@@ -9,14 +9,8 @@ from .config import ROOT, ModelConfig, Run
 
 STRONG_AUGMENTATION = ("flip", "affine", "exposure")
 WINDOW = 1.25  # width / height of what the networks at true proportions see
-ROBUST_AUGMENTATION = (
-    "shape",
-    "all_tones",
-    "sharpness",
-    "flip",
-    "framing",
-    "exposure",
-)  # docs/protocol.md, finalist (c)
+# Finalist (c) of docs/protocol.md
+ROBUST_AUGMENTATION = ("shape", "all_tones", "sharpness", "flip", "framing", "exposure")
 
 MODEL_SERIES = (
     ModelConfig("majority", "Majority class", "build_majority", image_size=16),

@@ -42,10 +42,9 @@ CHUNK = 256  # bootstrap draws evaluated at once; bounds the memory
 NEARLY_BEST = 0.01  # ROC AUC
 FINAL_MODEL_RULE = (
     "Of the candidates whose worst ROC AUC over the validation split and its stress copies is within 0.01 of the best, "
-    "the final model is the one that answers most alike: its logits on validation and on each stress copy have the "
-    "highest mean correlation. Both are those of the ensemble. The test split is not consulted. Candidates are "
-    "networks that see true proportions and from whose recipe the label cannot be read in noise (ROC AUC at most "
-    "0.60; docs/protocol.md)."
+    "the final model is the one whose logits on validation and on its stress copies correlate best, averaged over the "
+    "copies. Both are measured on the ensemble. The test split is not consulted. Candidates are networks that see true "
+    "proportions and whose recipe passes the noise control, a ROC AUC of at most 0.60 (docs/protocol.md)."
 )
 
 

@@ -32,9 +32,9 @@ STUDIES = {
         Question("published_comparisons", "report", "Is the final model more accurate than published ones?"),
         Question("power", "report", "How many test radiographs would it take to distinguish 95 % from 96 % accuracy?"),
         Question("reading_list", "report", "Which test radiographs should somebody read again?"),
+        Question("criteria", "report", "Which number, known without the test split, orders networks as it does?"),
         # measured on the radiographs alone
         Question("near_duplicates", "near-duplicates", "Is a test radiograph nearly the same picture as another one?"),
-        Question("criteria", "report", "Which number, known without the test split, orders networks as it does?"),
         # measured on the trained series
         Question("attribution", "attribute", "Which property of a radiograph moves each network?", "--encoding-swap"),
         Question(

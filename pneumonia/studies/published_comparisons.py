@@ -81,7 +81,7 @@ def compare_published(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     pairing that their rate allows (p_pairing_low: the errors nest; p_pairing_high: they do not overlap; p_pairing_holm:
     the latter, corrected over all of them). Both divide their counts by design_effect, since several radiographs of one
     child say less than as many children (Rao & Scott 1992, Biometrics 48: 577). This takes it that a child's films
-    cluster in the errors of others as they do in ours, and a rate that is a mean over seeds for that of one network.
+    cluster in the errors of others as they do in ours, and a rate of an ensemble for that of one network.
     ROC AUC: the interval.
     """
     test = scores.test(model)
@@ -157,7 +157,7 @@ def describe(results: Results) -> dict[str, str]:
     none = f", {alike} by no predictions at all" if alike else ""
     return {
         "real": f"At threshold 0.5 the ensemble{surely}{tail}{none}. This assumes the same test radiographs, that the "
-        "films of a child cluster in their errors as in ours, and that a mean over seeds stands for one network."
+        "films of a child cluster in their errors as in ours, and that an ensemble stands for one network."
     }
 
 

@@ -1,6 +1,6 @@
-"""Which test radiographs does the final model call wrongly, by their label, and do the other networks as well?
+"""On which test radiographs do the final model and the label disagree, and do the other networks disagree as well?
 
-A list for readers of films: a call may be wrong, or a label.
+A list for readers of films: the prediction may be wrong, or the label.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ BASELINES = {config.name for config in MODEL_SERIES if not config.is_cnn}
 
 
 def list_wrong_calls(scores: Scores, final: str, draws: int = 0) -> pd.DataFrame:
-    """The test radiographs that the ensemble of `final` calls wrongly at 0.5: a frame with COLUMNS.
+    """The test radiographs that the ensemble of `final` predicts wrong at 0.5: a frame with COLUMNS.
 
-    wrong_networks: by how many of all `networks`, each the ensemble of its seeds, it is called wrongly. Those come
-    first that most networks call wrongly, then those whose probability is farthest from the label.
+    wrong_networks: by how many of all `networks`, each the ensemble of its seeds, it is predicted wrong. Those come
+    first that most networks predict wrong, then those whose probability is farthest from the label.
     """
     test = scores.test(final)
     networks = [model for model in scores if model not in BASELINES]
@@ -36,13 +36,13 @@ def list_wrong_calls(scores: Scores, final: str, draws: int = 0) -> pd.DataFrame
 
 
 def find_wrong(scores: Scores, model: str) -> np.ndarray:
-    """bool (n,): which test radiographs, in order of path, the ensemble of a model calls wrongly at 0.5."""
+    """bool (n,): which test radiographs, in order of path, the ensemble of a model predicts wrong at 0.5."""
     test = scores.test(model)
     return apply_threshold(test.ensemble, HALF) != (test.y_true == 1)
 
 
 def describe(results: Results) -> dict[str, str]:
-    """n: how many are listed; of: of how many; networks: how many there are; by_all: how many all call wrongly."""
+    """n: how many are listed; of: of how many; networks: how many there are; by_all: how many all predict wrong."""
     table = results.table("reading_list")
     return {
         "n": str(len(table)),

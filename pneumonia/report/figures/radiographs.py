@@ -180,7 +180,7 @@ def draw_stress_copies(results: Results) -> Figure:
         "Stress copies: changes that a radiologist would not care about, drawn once per radiograph. "
         f"p: probability of PNEUMONIA. {attribute(results.run)}"
     )
-    figure = new_figure(title, note, height=5.9)
+    figure = new_figure(title, note, height=4.6)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, class_name, (_, row), index in zip(
         axes, rows["class_name"], probabilities.iterrows(), range(len(rows)), strict=True
