@@ -140,6 +140,15 @@ def brier(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None
     return _plain(_ratio(weights @ (y_prob - y_true) ** 2, weights.sum(axis=-1)))
 
 
+def weigh_classes_equally(y_true: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
+    """Weights (n,) or (draws, n) changed so that either class holds half of their sum: a prevalence of 50 %."""
+    y_true = np.asarray(y_true)
+    weights = _as_weights(weights, len(y_true)).astype(float)
+    totals = np.stack([weights @ (y_true == label) for label in (0, 1)], axis=-1)
+    with np.errstate(divide="ignore"):  # a draw without one of the classes
+        return np.nan_to_num(weights / (2 * totals[..., y_true.astype(int)]), posinf=0.0)
+
+
 def ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Expected calibration error: mean gap between observed frequency and mean y_prob (Guo et al. 2017, binary case).
 
