@@ -9,10 +9,11 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from .config import ModelConfig, PneumoniaError, Run, short_hash
+from .config import ROOT, ModelConfig, PneumoniaError, Run, short_hash
 
 RECORDED_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn", "pillow")
 
@@ -118,6 +119,13 @@ def _is_running(pid: str) -> bool:
     except PermissionError:  # of another user
         pass
     return True
+
+
+@cache
+def hash_sources(*patterns: str) -> str:
+    """SHA-256 of all files of the repository that match one of the patterns."""
+    paths = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def hash_file(path: Path) -> str:

@@ -49,7 +49,7 @@ STEMS = [
     *("ablation", "more_data", "pareto", "three_class", "bench"),
 ]
 PANELS = {"examples", "mean_images", "augmented_batch", "stress_copies", "worst_mistakes"}
-CHART_BYTES, RADIOGRAPH_BYTES = 75_000, 450_000
+CHART_BYTES, RADIOGRAPH_BYTES = 110_000, 500_000
 CHARTS = [stem for stem in STEMS if stem not in PANELS]
 FINAL = "deep_cnn_augmented"
 OTHER_SETTINGS = {"font.size": 30, "axes.facecolor": "pink", "savefig.dpi": 50, "figure.autolayout": True}
