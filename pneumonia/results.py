@@ -215,7 +215,7 @@ def name_final_model(run: Run, final_model: str, rule: str, depends_on: str = ""
     Args: depends_on: the hash of what the `tables` were made from; `read_kept_final_model` asks for it.
     """
     made = {"depends_on": depends_on, "final_model": final_model, "tables": _hash_tables(run, tables)}
-    _write_json(run, read_run_record(run) | {"final_model": final_model, "final_model_rule": rule, "metrics": made})
+    _write_json(run, read_run_record(run) | {"metrics": made, "final_model": final_model, "final_model_rule": rule})
 
 
 def read_kept_final_model(run: Run, depends_on: str) -> str | None:
