@@ -8,7 +8,7 @@ Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -219,6 +219,26 @@ def draw_ensembles(y_prob: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarr
     drawn = np.sort(draw_seeds(len(y_prob), draws), axis=1)
     ways, way_of = np.unique(drawn, axis=0, return_inverse=True)
     return np.stack([y_prob[way].mean(axis=0) for way in ways]), way_of.ravel()
+
+
+def resample_ensemble(
+    seeds: Sequence[np.ndarray], weights: np.ndarray, compute: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """What `compute` gives in every bootstrap sample, each of which takes seeds as well as children.
+
+    Args:
+        seeds: the probabilities of each seed, (seeds, n).
+        weights: of `bootstrap_weights`, (draws, n).
+        compute: (y_prob (n,), weights (some draws, n)) -> name -> (those draws, ...).
+    Returns: name -> (draws, ...).
+    """
+    ensembles, way_of = draw_ensembles(np.stack(seeds), len(weights))
+    samples: dict[str, np.ndarray] = {}
+    for way, y_prob in enumerate(ensembles):
+        of_way = way_of == way
+        for name, values in compute(y_prob, weights[of_way]).items():
+            samples.setdefault(name, np.full((len(weights), *np.shape(values)[1:]), np.nan))[of_way] = values
+    return samples
 
 
 def percentile_interval(samples: ArrayLike) -> tuple[float, float]:

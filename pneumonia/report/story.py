@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import matplotlib.figure
 import seaborn as sns
 from IPython.display import Code, Image, Markdown
-from matplotlib import pyplot as plt
 
 from ..config import Run
 from ..results import Results
 from ..studies import load_results
-from ..style import ALERT, MODEL_COLOURS, model_colours, write_png
+from ..style import ALERT, MODEL_COLOURS, STYLE, model_colours, write_png
 from .figures.gallery import FIGURES, can_be_drawn, draw_figure
 from .pages import Filler
 
@@ -66,12 +64,13 @@ def show_source(*functions: Callable) -> Code:
 
 def use_notebook_style() -> None:
     """seaborn's theme for the figures that cells draw, in the colours of the project."""
-    sns.set_theme(style="whitegrid", palette=[*MODEL_COLOURS], font_scale=0.95)
-    plt.rcParams |= {"figure.dpi": 100, "axes.titlelocation": "left", "axes.titleweight": "bold"}
+    settings = {"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.spines.right": False}
+    settings |= {"axes.spines.top": False, "font.family": STYLE["font.family"], "figure.dpi": 100}
+    sns.set_theme(style="ticks", palette=[MODEL_COLOURS[4], MODEL_COLOURS[6], MODEL_COLOURS[5]], rc=settings)
 
 
-def save_figure(figure: matplotlib.figure.Figure, run: Run, stem: str) -> Path:
+def save_figure(figure: matplotlib.figure.Figure, run: Run, stem: str) -> None:
     """Write a figure that a cell has drawn to images/<stem>.png; that of a simulated run says so."""
     if run.is_simulated:
         figure.text(0.99, 0.99, "SIMULATED", ha="right", va="top", color=ALERT, weight="bold")
-    return write_png(figure, run.images_dir / f"{stem}.png")
+    write_png(figure, run.images_dir / f"{stem}.png")

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from ..config import PneumoniaError
-from ..evaluation.metrics import HALF, bootstrap_weights, percentile_interval, round_columns, threshold_metrics
+from ..evaluation.metrics import (
+    HALF,
+    bootstrap_weights,
+    percentile_interval,
+    resample_ensemble,
+    round_columns,
+    threshold_metrics,
+)
 from ..evaluation.operating_points import choose_operating_points
 from ..evaluation.probability import predictive_values
 from ..evaluation.scores import Scores
@@ -39,20 +46,24 @@ EXAMPLES = Prices()
 def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Of 1,000 imaged children, how many would be missed, needlessly treated and referred: frame with COLUMNS.
 
-    Rates are those of the ensemble on test, with 95 % intervals over patients; that they hold at another prevalence
-    is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in percent.
+    Rates are those of the ensemble on test, with 95 % intervals over patients and seeds; that they hold at another
+    prevalence is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in percent.
     """
     test, pooled = scores.test(model), scores.pooled(model)
     points = choose_operating_points(pooled.y_true, pooled.ensemble)
     weights = bootstrap_weights(test.patient_ids, draws).astype(float)
     rows = []
     for name, threshold in points.items():
-        rates = [threshold_metrics(test.y_true, test.ensemble, threshold, w) for w in (None, weights)]
+
+        def measure(y_prob: np.ndarray, drawn: np.ndarray, threshold=threshold) -> dict[str, np.ndarray]:
+            return threshold_metrics(test.y_true, y_prob, threshold, drawn)
+
+        rates = measure(test.ensemble, np.ones((1, len(test.y_true)))), resample_ensemble(test.seeds, weights, measure)
         for prevalence in PREVALENCES:
             value, samples = (count_outcomes(r["sensitivity"], r["specificity"], prevalence) for r in rates)
             for quantity in QUANTITIES:
                 interval = percentile_interval(samples[quantity])
-                rows.append((model, prevalence, name, threshold, quantity, float(value[quantity]), *interval))
+                rows.append((model, prevalence, name, threshold, quantity, float(value[quantity][0]), *interval))
     return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["value", "ci_low", "ci_high"])
 
 
