@@ -47,7 +47,8 @@ def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Of 1,000 imaged children, how many would be missed, needlessly treated and referred: frame with COLUMNS.
 
     Rates are those of the ensemble on test, with 95 % intervals over patients and seeds; that they hold at another
-    prevalence is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in percent.
+    prevalence is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in
+    percent.
     """
     test, pooled = scores.test(model), scores.pooled(model)
     points = choose_operating_points(pooled.y_true, pooled.ensemble)
