@@ -40,19 +40,19 @@ def compute_mean_evidence(results: Results, images: np.ndarray) -> tuple[np.ndar
     config = results.run.model(results.final_model)
     models = [load_trained(results.run, config, seed) for seed in results.run.seeds_of(config)]
     head = find_pooled_head(models[0])
-    method = "Grad-CAM ({} x {} places)".format(*head[0].input.shape[1:3]) if head else "Occlusion"
+    method = "Grad-CAM, {} x {} places".format(*head[0].input.shape[1:3]) if head else "Occlusion"
     return np.mean([compute_evidence(model, images) for model in models], axis=0), method
 
 
-def outline_evidence(evidence: np.ndarray, ax: Axes) -> None:
-    """A line around the places with at least half of the strongest evidence (h, w), over the picture of the axes."""
+def shade_evidence(evidence: np.ndarray, ax: Axes) -> None:
+    """Colour over the places with at least half of the strongest evidence (h, w), on the picture of the axes."""
     if evidence.max() > 0:
         left, right, bottom, top = ax.images[0].get_extent()
-        places = [
-            np.linspace(*ends, count)
-            for ends, count in zip(((left, right), (top, bottom)), evidence.shape[::-1], strict=True)
-        ]
-        ax.contour(*places, evidence, levels=[evidence.max() / 2], colors=EVIDENCE_COLOUR, linewidths=1.6)
+        height, width = evidence.shape
+        places = np.linspace(left, right, width), np.linspace(top, bottom, height)
+        levels = [evidence.max() / 2, evidence.max()]
+        ax.contourf(*places, evidence, levels=levels, colors=EVIDENCE_COLOUR, alpha=0.25)
+        ax.contour(*places, evidence, levels=levels[:1], colors=EVIDENCE_COLOUR, linewidths=1.2)
 
 
 def compute_worst_mistakes(outcomes: pd.DataFrame, count: int = MISTAKES) -> pd.DataFrame:
@@ -78,8 +78,8 @@ def draw_worst_mistakes(results: Results) -> Figure:
             results, read_pictures(results.run, worst, config.image_size, config.window)
         )
     note = (
-        f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Line: half of the strongest evidence for it, "
-        f"where there is any ({method}). {attribute(results.run)}"
+        f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Shaded: where the evidence for it is at least half "
+        f"as strong as anywhere ({method}). {attribute(results.run)}"
     )
     figure = new_figure(title, note, height=5.0)
     axes = figure.subplots(2, MISTAKES // 2)
@@ -87,7 +87,7 @@ def draw_worst_mistakes(results: Results) -> Figure:
         hide_frame(ax)
     for ax, image, evidence, row in zip(axes.flat, images, maps, worst.itertuples(), strict=False):
         plot_radiograph(image, f"{shorten(row.patient_id)}\n{row.kind}, p = {row.y_prob:.3f}", ax, config.window)
-        outline_evidence(evidence, ax)
+        shade_evidence(evidence, ax)
     return figure
 
 

@@ -147,7 +147,8 @@ def draw_augmented_batch(results: Results) -> Figure:
     # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
     films = Films(np.tile(images, (DRAWS, 1, 1)), sizes[:, 0] / sizes[:, 1], config.window)
     title = f"Every epoch shows every radiograph anew, with random {join_words(spell(names))}"
-    note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
+    seen = f"{config.image_size} x {config.image_size} pixels"
+    note = f"As {config.title} sees them, at {seen}, shown at their true proportions. {attribute(results.run)}"
     figure = new_figure(title, note, height=0.95 + 1.16 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
     batch = augment_batch(films, names, np.random.default_rng(DRAWS_SEED))
