@@ -230,29 +230,12 @@ def read_items(text: str, heading: str) -> dict[str, str]:
     return dict(rows)
 
 
-@pytest.mark.parametrize(
-    ("heading", "expected"),
-    [
-        ("CLAIM 2024", [str(item) for item in range(1, 45)]),
-        (
-            "TRIPOD+AI",  # 1, 2, 3a, 3b, 3c, 4, ...: the parts of each item that has some
-            [
-                f"{item}{part}"
-                for item in range(1, 28)
-                for part in {
-                    3: "abc",
-                    5: "ab",
-                    6: "abc",
-                    8: "abc",
-                    9: "abc",
-                    12: "abcdefg",
-                    18: "abcdef",
-                    20: "abc",
-                }.get(item, {23: "ab", 27: "abc"}.get(item, [""]))
-            ],
-        ),
-    ],
-)
+CLAIM = [str(item) for item in range(1, 45)]
+PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab", 27: "abc"}
+TRIPOD_AI = [f"{item}{part}" for item in range(1, 28) for part in PARTS.get(item, [""])]  # 1, 2, 3a, 3b, ...
+
+
+@pytest.mark.parametrize(("heading", "expected"), [("CLAIM 2024", CLAIM), ("TRIPOD+AI", TRIPOD_AI)])
 def test_every_item_of_the_checklists_is_answered(heading, expected):
     items = read_items((TEMPLATES / "reporting-checklist.md").read_text(encoding="utf-8"), heading)
     assert list(items) == expected
