@@ -30,7 +30,7 @@ SECTIONS = ["Overview", "Business Problem", "Data Understanding", "Data Preparat
 SECTIONS += ["Visualizations", "Conclusions", "Next Steps", "Repository structure"]
 DEFINITIONS = re.compile(  # what no run could change
     r"95 % interval|98 % of|coverage of 99 %|\"99 %\": of either class at most 1 %|threshold (?:of )?0\.5\b|is 0\.5\b"
-    r"|Python 3\.11, 3\.12 or 3\.13|CC BY 4\.0|doi\S+|`[^`]*`|\]\([^)]*\)"
+    r"|\bL[13]\.[1-4]\b|Python 3\.11, 3\.12 or 3\.13|CC BY 4\.0|doi\S+|`[^`]*`|\]\([^)]*\)"
 )
 
 
@@ -112,6 +112,23 @@ def test_claim_is_held_against_the_interval(results, low, high, words):
     assert build_names(changed)["claimed"] == {"accuracy": "91 %", "interval": words}
 
 
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "words"),
+    [
+        ("intercept", -0.2, -0.1, "lies below 0 (**the probabilities are too high**)"),
+        ("intercept", 0.1, 0.2, "lies above 0 (**the probabilities are too low**)"),
+        ("intercept", -0.1, 0.2, "includes 0"),
+        ("slope", 0.8, 0.9, "lies below 1 (they are too extreme)"),
+        ("slope", 1.1, 1.2, "lies above 1 (they are not extreme enough)"),
+        ("slope", 0.9, 1.2, "includes 1"),
+        ("slope", np.nan, np.nan, "is not defined"),
+    ],
+)
+def test_calibration_is_held_against_the_interval(results, metric, low, high, words):
+    changed = with_row(results, results.final_model, "test", f"calibration_{metric}", ci_low=low, ci_high=high)
+    assert build_names(changed)["calibration"][metric] == words
+
+
 def test_the_best_and_those_behind_the_baselines_are_named(results):
     other = "basic_cnn" if results.final_model != "basic_cnn" else "deep_cnn"
     changed = with_row(results, other, "test", "roc_auc", value=1.0001)
@@ -136,7 +153,12 @@ def test_catalog_is_counted(names):
     assert catalog["form"] == "224-px copies of the official files"
     assert catalog["test"] | {"share": 0} == {
         **{"n": "36", "patients": "36", "normal": "12", "pneumonia": "24", "bacteria": "12", "virus": "12"},
-        **{"prevalence": "66.7 %", "share": 0, "duplicates": 0},
+        **{"prevalence": "66.7 %", "share": 0, "duplicates": 0, "normal_patients": "12", "pneumonia_patients": "24"},
+    }
+    assert catalog["patients"] == "174"
+    assert catalog["delivered"] == {
+        "development": {"n": "147", "copies": "2", "unreadable": "1"},
+        "test": {"n": "36", "copies": "0", "unreadable": "0"},
     }
     assert catalog["patients_apart"] == "No child is in two splits."
 
@@ -198,6 +220,45 @@ def test_no_result_is_typed(template):
         prose = re.sub(r"\d+(?:\.\d+)?pt|lighten\(\d+%\)|100%", "", prose)
     prose = re.sub(r"Python 3\.\d+ to 3\.\d+|\(1\.2 GB\)", "", prose)  # what is needed, and the size of the download
     assert re.findall(r"\d+(?:\.\d+)? ?%|\d\.\d+", DEFINITIONS.sub("", prose)) == []
+
+
+def read_items(text: str, heading: str) -> dict[str, str]:
+    """Number -> answer of the checklist below a heading; an item given twice is an error."""
+    table = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+[a-g]?) \| [^|]+ \| ([^|]+) \|$", table, re.M)
+    assert len(rows) == len(dict(rows))
+    return dict(rows)
+
+
+CLAIM = [str(item) for item in range(1, 45)]
+PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab", 27: "abc"}
+TRIPOD_AI = [f"{item}{part}" for item in range(1, 28) for part in PARTS.get(item, [""])]  # 1, 2, 3a, 3b, ...
+
+
+@pytest.mark.parametrize(("heading", "expected"), [("CLAIM 2024", CLAIM), ("TRIPOD+AI", TRIPOD_AI)])
+def test_every_item_of_the_checklists_is_answered(heading, expected):
+    items = read_items((TEMPLATES / "reporting-checklist.md").read_text(encoding="utf-8"), heading)
+    assert list(items) == expected
+    for item, answer in items.items():
+        assert re.search(r"\]\([^)]+\)|\bnot (?:published|done)\b|does not apply", answer), (
+            f"{heading} {item}: {answer}"
+        )
+
+
+def test_the_flow_of_participants_is_filled_and_adds_up(filler):
+    text = (TEMPLATES / "reporting-checklist.md").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"```mermaid\n(.*?)```", text, re.S)
+    assert not re.findall(r"\d", re.sub(r"\{\{.*?\}\}", "", drawn)), "a number in it is typed"
+    nodes = dict(re.findall(r'^ +(\w+)\["(.+)"\]$', filler.fill(drawn), re.M))
+    used = set(re.findall(r"^ +(\w+) -\.?->", drawn, re.M)) | set(re.findall(r"(\w+)$", drawn, re.M))
+    assert set(nodes) == used - {"TD"}
+    count = {name: [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", label)] for name, label in nodes.items()}
+    assert count["archive"][0] == count["development"][0] + count["testing"][0]
+    assert count["development"][0] == sum(count["out"]) + count["train"][0] + count["validation"][0]
+    assert count["testing"][0] == sum(count["outtest"]) + count["test"][0]
+    for split in ("train", "validation", "test"):
+        films, children, normal, of_normal, ill, of_ill = count[split]
+        assert (films, children) == (normal + ill, of_normal + of_ill)
 
 
 def test_readme_has_the_sections_and_few_pictures():
