@@ -74,12 +74,11 @@ def draw_worst_mistakes(results: Results) -> Figure:
     images, maps, method = [], [], "Grad-CAM"
     if len(worst):
         images = read_pictures(results.run, worst, window=config.window)  # finer than what the model sees
-        maps, method = compute_mean_evidence(
-            results, read_pictures(results.run, worst, config.image_size, config.window)
-        )
+        seen = read_pictures(results.run, worst, config.image_size, config.window)
+        maps, method = compute_mean_evidence(results, seen)
     note = (
-        f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Shaded: where the evidence for it is at least half "
-        f"as strong as anywhere ({method}). {attribute(results.run)}"
+        f"{config.title}, mean over seeds. p: probability of PNEUMONIA. Shaded: where the evidence for it is at least "
+        f"half of its maximum ({method}). {attribute(results.run)}"
     )
     figure = new_figure(title, note, height=5.0)
     axes = figure.subplots(2, MISTAKES // 2)
