@@ -165,8 +165,11 @@ def run_study(options: argparse.Namespace) -> None:
 
 def run_figures(options: argparse.Namespace) -> None:
     from .report.figures.gallery import draw_all
+    from .report.figures.strips import draw_strips
 
-    draw_all(load_results(open_for(options)))
+    results = load_results(open_for(options))
+    draw_all(results)
+    draw_strips(results)
 
 
 def run_report(options: argparse.Namespace) -> None:

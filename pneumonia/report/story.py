@@ -12,6 +12,7 @@ from ..data.catalog import count_shared_bare_numbers, summarise
 from ..results import Results
 from ..studies import load_results
 from .figures.gallery import FIGURES, can_be_drawn, draw_figure
+from .figures.strips import draw_strips
 from .pages import Filler, write_reports
 
 
@@ -87,6 +88,7 @@ class Story:
 
     def write_reports(self) -> None:
         """Bring README.md, docs/ and presentation.pdf up to date; a simulated run has its own."""
+        draw_strips(self.results)
         write_reports(self.results)
 
     def _marked(self, text: str) -> str:
