@@ -169,8 +169,11 @@ def run_study(options: argparse.Namespace) -> None:
 
 def run_figures(options: argparse.Namespace) -> None:
     from .report.figures.gallery import draw_all
+    from .report.figures.strips import draw_strips
 
-    draw_all(load_results(open_for(options)))
+    results = load_results(open_for(options))
+    draw_all(results)
+    draw_strips(results)
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -209,6 +212,7 @@ def run_notebook(options: argparse.Namespace) -> None:
     """Trains and measures first, where progress can be seen: a notebook shows a cell's output only at its end."""
     from .pipeline import make_study
     from .report.figures.gallery import draw_all
+    from .report.figures.strips import draw_strips
     from .report.notebook import execute_notebook
     from .report.pages import write_reports
 
@@ -218,6 +222,7 @@ def run_notebook(options: argparse.Namespace) -> None:
     notebook = execute_notebook(run)
     results = load_results(run)
     draw_all(results)
+    draw_strips(results)
     write_reports(results)
     print(f"{'SIMULATED: ' if run.is_simulated else ''}{notebook} and {run.home / 'presentation.pdf'}")
 

@@ -534,7 +534,12 @@ def test_the_data_curve_says_what_the_law_predicts(results):
 
 def test_calls_per_1000_are_those_of_the_table(results):
     rows = results.table("per_1000").query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")
-    assert f"miss {rows.loc['missed', 'value']:.0f} of 300" in title_of_figure(build_figure(results, "per_1000"))
+    missed, alarms = (f"{rows.loc[name, 'value']:.0f}" for name in ("missed", "needlessly_treated"))
+    figure = build_figure(results, "per_1000")
+    assert f"miss {missed} of 300 and raise a false alarm for {alarms} of 700" in title_of_figure(figure)
+    beside = [text.get_text() for text in (*figure.axes[0].get_yticklabels(), *figure.axes[0].texts)]
+    found, cleared = 300 - int(missed), 700 - int(alarms)
+    assert beside == [f"{missed}\nmissed", f"{found}\nfound", f"{alarms}\nfalse alarms", f"{cleared}\ncleared"]
 
 
 def test_masks_are_shown_in_their_order(results):

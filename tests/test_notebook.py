@@ -16,6 +16,7 @@ from PIL import Image
 
 from pneumonia.config import ROOT
 from pneumonia.report.figures.gallery import FIGURES, can_be_drawn
+from pneumonia.report.figures.strips import STRIPS
 from pneumonia.report.notebook import NOTEBOOK, clean, keep_alike
 from pneumonia.report.pages import Filler
 from pneumonia.series import real_run, simulated_run
@@ -219,6 +220,9 @@ def test_simulated_run_runs_the_whole_notebook_and_changes_no_committed_file():
     assert executed.cells[0].source.startswith("# SIMULATED")  # all that follows is read under it
     outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
-    drawn = {stem for stem in FIGURES if can_be_drawn(load_results(simulated_run(None)), stem)} | {"Comparison"}
+    drawn = {stem for stem in FIGURES if can_be_drawn(load_results(simulated_run(None)), stem)} | {
+        "Comparison",
+        *STRIPS,
+    }
     assert {path.stem for path in (home / "images").glob("*.png")} == drawn
     assert (home / "presentation.pdf").read_bytes().startswith(b"%PDF")

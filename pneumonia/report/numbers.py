@@ -14,8 +14,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
+import pandas as pd
+
 from ..config import CLAIMED_ACCURACY, ModelConfig
 from ..data.catalog import describe_test_split, select_used
+from ..data.sizes import find_original_sizes
 from ..evaluation.estimate import UNDEFINED, Change, Estimate, join_words, percent
 from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
@@ -213,6 +216,8 @@ def count_catalog(results: Results) -> dict[str, object]:
         for split, rows in used.groupby("split")
     }
     counts["test"]["duplicates"] = int((copy & ~excluded).sum())
+    sizes = find_original_sizes(used)
+    proportions = pd.Series(sizes[:, 0] / sizes[:, 1]).groupby(used["class_name"].to_numpy()).median()
     names_patients = used["patient_id"].nunique() < len(used)  # archives such as MedMNIST name none
     return counts | {
         "n": f"{len(catalog):,}",
@@ -221,6 +226,7 @@ def count_catalog(results: Results) -> dict[str, object]:
         "duplicates": int((copy & excluded).sum()),
         "unreadable": int((excluded & ~copy).sum()),
         "delivered_validation": int((folder == "val").sum()),
+        "proportions": {name: f"{share:.2f}" for name, share in proportions.items()},  # width / height, the middle one
         "form": _describe_form(results),
         "test_split": describe_test_split(results.catalog),
         "patients_apart": "No child is in two splits."
