@@ -105,7 +105,7 @@ def draw_decision_curve(results: Results) -> Drawing:
     )
     note = (
         "Net benefit: children with pneumonia treated, less normal children treated, weighted by the odds of the "
-        "probability from which a doctor treats. Band: 95 % interval over patients, ensemble on test; the title uses "
+        "probability from which a doctor treats. Band: 95 % interval, ensemble on test; the title uses "
         "its lower limit."
     )
     figure = new_figure(title, note, height=5.4)

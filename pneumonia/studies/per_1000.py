@@ -180,7 +180,7 @@ def draw_per_1000(results: Results) -> Drawing:
     )
     note = (
         f"Rates of the ensemble on test at threshold {HALF}; that they hold at this prevalence is an assumption. 95 % "
-        f"intervals over patients: {counts['missed_interval']} missed, {counts['needlessly_treated_interval']} false "
+        f"intervals: {counts['missed_interval']} missed, {counts['needlessly_treated_interval']} false "
         "alarms. Squares are errors."
     )
     figure = new_figure(title, note, height=5.6)
