@@ -36,7 +36,7 @@ def make_results(measured: dict[str, pd.DataFrame]) -> Results:
         (FINAL, "test", "sensitivity", "ensemble", 0.97, 0.94, 0.99, 624),
         (FINAL, "test", "specificity", "ensemble", 0.87, 0.82, 0.91, 624),
     ]
-    metrics = pd.DataFrame(rates, columns="model split metric seed value ci_low ci_high n".split())
+    metrics = pd.DataFrame(rates, columns=["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"])
     tables = empty, empty, training, empty, metrics, empty, empty
     return Results(simulated_run(None), {"final_model": FINAL}, *tables, measured)
 
