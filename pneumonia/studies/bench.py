@@ -83,9 +83,9 @@ def draw_bench(results: Results) -> Drawing:
     speed, share = (select(table, "training", metric) for metric in ("throughput", "share of peak"))
     fastest = speed.idxmax()
     title = (
-        f"After the first pass this project reads {times(gains[OURS])[:-1]} times as many radiographs a second as "
-        f"flow_from_directory, {READERS[others.idxmax()][0].replace('the same', 'image_dataset_from_directory')} "
-        f"{times(others.max())[:-1]} times; training is fastest with {fastest}, at {share[fastest]:.0f} % of the peak"
+        f"After the first pass this project reads {times(gains[OURS])[:-1]} times as fast as flow_from_directory, the "
+        f"fastest other reader ({READERS[others.idxmax()][0].replace('the same', 'image_dataset_from_directory')}) "
+        f"{times(others.max())[:-1]} times; training reaches {share[fastest]:.0f} % of the peak"
     )
     note = (
         "Medians, all variants in turn on the same machine. Peak: the speed of a product of large matrices, measured "

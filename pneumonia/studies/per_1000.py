@@ -203,7 +203,7 @@ def plot_children(ill: int, missed: int, alarms: int, ax: Axes | None = None) ->
     for left, size, errors, (wrong, right) in blocks:
         row, column = np.divmod(np.arange(size), size // ROWS)
         for chosen, colour, mark in ((slice(errors), wrong, "s"), (slice(errors, None), right, "o")):
-            ax.scatter(left + column[chosen], row[chosen], 34, colour, mark, linewidths=0)
+            ax.scatter(left + column[chosen], row[chosen], 34, colour, marker=mark, linewidths=0)
     ax.set(xlim=(-0.7, CHILDREN // ROWS + GAP - 0.3), ylim=(ROWS - 0.3, -0.7), aspect="equal")
     middles = [(wide - 1) / 2, wide + GAP + (CHILDREN // ROWS - wide - 1) / 2]
     ax.set_xticks(middles, [f"{ill} with pneumonia", f"{CHILDREN - ill} normal"], size=14)
