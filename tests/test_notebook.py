@@ -142,7 +142,9 @@ def picture(pixels: int, level: int = 6) -> str:
 
 def make_cell(source: str, *tags: str, **data: str):
     output = nbformat.v4.new_output("execute_result", data)
-    return nbformat.v4.new_code_cell(source, id=source, outputs=[output], metadata={"tags": list(tags)})
+    return nbformat.v4.new_code_cell(
+        source, id=source, outputs=[output], metadata={"tags": [tag for tag in tags if tag]}
+    )
 
 
 @pytest.mark.parametrize(

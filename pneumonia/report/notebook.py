@@ -108,7 +108,7 @@ def _same_pixels(one: str, other: str) -> bool:
 
 
 def _same_words(one: str, other: str, noise: float) -> bool:
-    numbers = [[float(number) for number in NUMBER.findall(text)] for text in (one, other)]
-    if [NUMBER.sub("", text).split() for text in (one, other)] != [NUMBER.sub("", one).split()] * 2:
+    if NUMBER.sub("0", one).split() != NUMBER.sub("0", other).split():
         return False
-    return all(abs(first - second) <= noise * max(1, abs(first)) for first, second in zip(*numbers, strict=True))
+    numbers = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    return all(abs(float(first) - float(second)) <= noise * max(1, float(first)) for first, second in numbers)

@@ -91,11 +91,11 @@ def draw_bench(results: Results) -> Drawing:
         "Medians, all variants in turn on the same machine. Peak: the speed of a product of large matrices, measured "
         "through the same backend. Our first pass also audits every file and writes the cache."
     )
-    figure = new_figure(title, note, height=2.6 + 0.62 * max(len(passes), len(speed)))
+    figure = new_figure(title, note, height=3.0 + 0.62 * max(len(passes), len(speed)))
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     plot_reading(table, left).set(xlabel="images per second, as a multiple of flow_from_directory", title="reading")
     plot_training(table, right).set(xlabel="images per second", title="training")
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
 
