@@ -155,9 +155,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
         return evaluate_folder(options)
     if options.out:
         raise PneumoniaError("--out is for the report on --folder; name the folder too")
+    make_results(open_for(options))
+
+
+def make_results(run: Run) -> None:
+    """From radiographs to metrics.csv: every step that can take minutes, with its progress."""
     from .pipeline import make_catalog, make_metrics, make_models, make_predictions
 
-    run = open_for(options)
     catalog = make_catalog(run)
     make_predictions(run, catalog, make_models(run, catalog), why=LOOK)
     make_metrics(run)
@@ -186,8 +190,11 @@ def run_study(options: argparse.Namespace) -> None:
 
 def run_figures(options: argparse.Namespace) -> None:
     from .report.figures.gallery import draw_all
+    from .report.figures.strips import draw_strips
 
-    draw_all(load_results(open_for(options)))
+    results = load_results(open_for(options))
+    draw_all(results)
+    draw_strips(results)
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -223,13 +230,21 @@ def run_app(options: argparse.Namespace) -> None:
 
 
 def run_notebook(options: argparse.Namespace) -> None:
-    """Trains first, where progress can be seen: a notebook shows a cell's output only at its end."""
-    from .pipeline import make_catalog, make_models
+    """Trains and measures first, where progress can be seen: a notebook shows a cell's output only at its end."""
+    from .pipeline import make_study
+    from .report.figures.gallery import draw_all
+    from .report.figures.strips import draw_strips
     from .report.notebook import execute_notebook
+    from .report.pages import write_reports
 
     run = open_for(options, otherwise="auto")
-    make_models(run, make_catalog(run))
+    make_results(run)
+    make_study(run, "attribution")  # the notebook shows it
     notebook = execute_notebook(run)
+    results = load_results(run)
+    draw_all(results)
+    draw_strips(results)
+    write_reports(results)
     print(f"{'SIMULATED: ' if run.is_simulated else ''}{notebook} and {run.home / 'presentation.pdf'}")
 
 

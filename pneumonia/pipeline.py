@@ -13,19 +13,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from .config import PneumoniaError, Run
+from .config import PneumoniaError, Run, short_hash
 from .data.catalog import audit_radiographs, hash_catalog, select_used
 from .data.pixels import store_pixels
 from .data.sizes import count_pixels
 from .evaluation.evaluate import FINAL_MODEL_RULE, choose_final_model, compare_models, compute_metrics
 from .evaluation.scores import Scores
-from .records import hash_file, load_record, lock
+from .records import hash_file, hash_sources, load_record, lock
 from .results import (
     Results,
     check_hashes,
     is_current,
     name_final_model,
     read_final_model,
+    read_kept_final_model,
     read_run_record,
     read_table,
     record_test_look,
@@ -36,6 +37,9 @@ from .results import (
 from .studies import STUDIES
 
 # Keras is imported by the steps that need it: `report` starts without it.
+FOLLOWING = tuple(name for name, question in STUDIES.items() if question.made_by == "report")
+METRICS_TABLES = ("calibration", "metrics", "metrics_uncalibrated", "comparisons", *FOLLOWING)
+METRICS_CODE = ("pneumonia/evaluation/*.py", "pneumonia/studies/*.py", "pneumonia/results.py", "pneumonia/pipeline.py")
 say_now = partial(print, flush=True)  # a log shows every line at once
 
 
@@ -125,9 +129,15 @@ def make_metrics(run: Run) -> None:
     """All that follows from predictions.csv: calibration, metrics, comparisons, the final model, studies.
 
     Needs no radiographs. Everything is measured after calibration; metrics_uncalibrated.csv says how it was before.
+    Kept where predictions, settings and code are those that it was made with.
     """
     catalog, draws = read_table(run, "catalog"), run.bootstrap_draws
     check_hashes(run, read_run_record(run), catalog)
+    predictions = hash_file(run.results_dir / "predictions.csv")
+    digest = short_hash([predictions, hash_catalog(catalog), draws, hash_sources(*METRICS_CODE)])
+    if kept := read_kept_final_model(run, digest):
+        name_final_model(run, kept, FINAL_MODEL_RULE, digest, METRICS_TABLES)
+        return
     uncalibrated = Scores.parse(read_table(run, "predictions"), count_pixels(catalog))
     calibration = uncalibrated.fit_calibration()
     scores = uncalibrated.calibrated(calibration)
@@ -138,10 +148,9 @@ def make_metrics(run: Run) -> None:
     write_table(run, "metrics", metrics)
     write_table(run, "metrics_uncalibrated", compute_metrics(uncalibrated, draws, ("validation", "test")))
     write_table(run, "comparisons", comparisons)
-    name_final_model(run, final, FINAL_MODEL_RULE)
-    for name, question in STUDIES.items():
-        if question.made_by == "report":
-            write_table(run, name, question.load().compute(scores, final, draws))
+    for name in FOLLOWING:
+        write_table(run, name, STUDIES[name].load().compute(scores, final, draws))
+    name_final_model(run, final, FINAL_MODEL_RULE, digest, METRICS_TABLES)
 
 
 def make_study(

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,7 @@ except ImportError:  # Windows
 
     fcntl = None
 
-from .config import ModelConfig, PneumoniaError, Run, short_hash
+from .config import ROOT, ModelConfig, PneumoniaError, Run, short_hash
 
 RECORDED_PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn", "pillow")
 LOCK_SECONDS = 0.2  # between two tries
@@ -245,6 +246,13 @@ def _is_running(pid: str) -> bool:
     except PermissionError:  # of another user
         pass
     return True
+
+
+@cache
+def hash_sources(*patterns: str) -> str:
+    """SHA-256 of all files of the repository that match one of the patterns."""
+    paths = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def hash_file(path: Path) -> str:

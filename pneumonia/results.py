@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -180,7 +180,7 @@ def write_run_record(run: Run, catalog: pd.DataFrame, records: list[dict], score
         "predictions_sha256": hash_file(predictions) if predictions.exists() else None,
         # What was measured earlier stays measured; whether it is current is seen when it is read.
         "measured": before.get("measured", {}),
-    }
+    } | ({"metrics": before["metrics"]} if "metrics" in before else {})
     _write_json(run, record)
 
 
@@ -209,9 +209,27 @@ def is_current(run: Run, record: dict, name: str, digest: str | None) -> bool:
     return there and (digest is None or record.get("measured", {}).get(name) == digest)
 
 
-def name_final_model(run: Run, final_model: str, rule: str) -> None:
-    """Add to run.json which model is the final one, and the rule by which it was chosen."""
-    _write_json(run, read_run_record(run) | {"final_model": final_model, "final_model_rule": rule})
+def name_final_model(run: Run, final_model: str, rule: str, depends_on: str = "", tables: Sequence[str] = ()) -> None:
+    """Add to run.json which model is the final one, the rule by which it was chosen, and what was made with it.
+
+    Args: depends_on: the hash of what the `tables` were made from; `read_kept_final_model` asks for it.
+    """
+    made = {"depends_on": depends_on, "final_model": final_model, "tables": _hash_tables(run, tables)}
+    _write_json(run, read_run_record(run) | {"metrics": made, "final_model": final_model, "final_model_rule": rule})
+
+
+def read_kept_final_model(run: Run, depends_on: str) -> str | None:
+    """The final model of the last time, if all tables that were made with it are there and depend on the same."""
+    made = read_run_record(run).get("metrics")
+    if made is None or made["depends_on"] != depends_on or made["tables"] != _hash_tables(run, made["tables"]):
+        return None
+    return made["final_model"]
+
+
+def _hash_tables(run: Run, names: Iterable[str]) -> dict[str, str | None]:
+    """Table -> the start of the SHA-256 of its file; None where there is none."""
+    paths = {name: run.results_dir / f"{name}.csv" for name in names}
+    return {name: hash_file(path)[:12] if path.exists() else None for name, path in paths.items()}
 
 
 def _write_json(run: Run, record: dict) -> None:

@@ -1,8 +1,7 @@
-"""What all figures share: type, colours, frame, the SIMULATED mark, and small PNG files that never differ by chance."""
+"""What all figures share: type, colours, frame, the SIMULATED mark, and PNG files that never differ by chance."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from .evaluation.scores import STRESS_COPIES
 from .records import save_atomically
 
 DPI = 120
-PALETTES = (256, 128, 96, 64, 48, 32)  # numbers of colours
 WIDTH = 11.5  # inches
 LABEL_WIDTH = 2.1  # inches for the names of models
 TITLE_SIZE, NOTE_SIZE = 15, 11  # points
@@ -113,45 +111,32 @@ def mark_simulated(figure: Figure) -> None:
     figure.text(0.5, share / 2, text, ha="center", va="center", color="white", weight="bold", gid="simulated", zorder=6)
 
 
-def write_png(figure: Figure, path: Path, limit: int) -> Path:
-    """Save with as many colours as fit into `limit` bytes, and without anything that differs between two runs.
+def write_png(figure: Figure, path: Path, true_gray: bool = False) -> Path:
+    """Save without anything that differs between two runs.
 
     A file that shows the same pixels already is left as it is: another build of zlib packs them into other bytes.
+
+    Args: true_gray: keep every level, which radiographs need; a chart is well served by a palette of 256 colours.
     """
     figure.set_dpi(DPI)
     figure.canvas.draw()
     image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    if not true_gray:
+        image = image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    elif all(np.array_equal(np.asarray(image)[..., 0], np.asarray(image)[..., channel]) for channel in (1, 2)):
+        image = image.convert("L")
     if not _shows(path, image):
-        data = compress(image, limit)
-        save_atomically(path, lambda partial: partial.write_bytes(data))
+        save_atomically(path, lambda partial: image.save(partial, format="PNG", optimize=True))
     return path
 
 
 def _shows(path: Path, image: Image.Image) -> bool:
-    """Whether the file is the image in as many colours as the file has."""
+    """Whether the file has these very pixels."""
     try:
-        old = Image.open(path)
-        known = len(old.palette.palette) // 3
-        before = old.convert("RGB")
-    except (OSError, AttributeError):  # not there, not a picture, or without a palette
+        before = Image.open(path).convert("RGB")
+    except OSError:  # not there, or not a picture
         return False
-    colours = min((count for count in PALETTES if count >= known), default=PALETTES[0])
-    after = _reduce(image, colours).convert("RGB")
-    return before.size == after.size and before.tobytes() == after.tobytes()
-
-
-def compress(image: Image.Image, limit: int) -> bytes:
-    """A palette PNG with the most colours of PALETTES whose size is within `limit` bytes, else with the fewest."""
-    for colours in PALETTES:
-        buffer = io.BytesIO()
-        _reduce(image, colours).save(buffer, format="PNG", optimize=True)
-        if buffer.tell() <= limit:
-            break
-    return buffer.getvalue()
-
-
-def _reduce(image: Image.Image, colours: int) -> Image.Image:
-    return image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return before.size == image.size and before.tobytes() == image.convert("RGB").tobytes()
 
 
 def own_axes(ax: Axes | None) -> Axes:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 from pneumonia.config import PneumoniaError
 from pneumonia.evaluation.probability import rebase
 from pneumonia.evaluation.scores import Scores
 from pneumonia.studies.decision_curve import compute_decision_curve, find_useful_range
-from pneumonia.studies.per_1000 import PREVALENCES, Prices, compute_per_1000, price_operating_points
+from pneumonia.studies.per_1000 import (
+    CHILDREN,
+    PREVALENCES,
+    ROWS,
+    Prices,
+    compute_per_1000,
+    plot_children,
+    price_operating_points,
+)
 
 RNG = np.random.default_rng(5)
 LABELS = np.repeat([0, 1], [100, 150])
@@ -47,6 +56,17 @@ def test_every_value_lies_in_its_interval(per_1000):
     assert len(per_1000) == 3 * len(PREVALENCES) * 4
     assert (per_1000["ci_low"] <= per_1000["value"] + 1e-6).all()
     assert (per_1000["value"] <= per_1000["ci_high"] + 1e-6).all()
+
+
+@pytest.mark.parametrize("prevalence", PREVALENCES)
+@pytest.mark.parametrize(("missed", "alarms"), [(0, 0), (7, 93), (40, 375)])
+def test_every_child_is_one_mark(prevalence, missed, alarms):
+    ill = round(CHILDREN * prevalence)
+    groups = [group.get_offsets().data for group in plot_children(ill, missed, alarms).collections]
+    assert [len(group) for group in groups] == [missed, ill - missed, alarms, CHILDREN - ill - alarms]
+    places = np.concatenate(groups)
+    assert len(np.unique(places, axis=0)) == CHILDREN and set(places[:, 1]) == set(range(ROWS))
+    plt.close("all")
 
 
 def test_net_benefit_is_that_of_vickers_and_elkin(scores):

@@ -286,7 +286,9 @@ def test_run_record_says_what_was_run(run, catalog):
     assert record["training_device"] == "cpu"
     assert record["versions"]["python"]
     name_final_model(run, CNN, "the rule")
-    assert read_run_record(run) == record | {"final_model": CNN, "final_model_rule": "the rule"}
+    named = read_run_record(run)
+    assert named.pop("metrics")["final_model"] == CNN
+    assert named == record | {"final_model": CNN, "final_model_rule": "the rule"}
 
 
 # --- the steps ----------------------------------------------------------------------------------------------------
@@ -317,6 +319,7 @@ def test_metrics_made_on_another_machine_leave_the_run_record_alone(finished, mo
     before = contents(finished)
     monkeypatch.setattr(results_module, "installed_versions", lambda: {"python": "4.0"})
     monkeypatch.setattr("pneumonia.models.weights.describe_device", lambda: "another machine")
+    (finished.results_dir / "metrics.csv").write_text("edited by hand\n")  # so it is made again
     try:
         steps.make_metrics(finished)
         assert contents(finished) == before
@@ -349,6 +352,7 @@ def test_predictions_are_kept_where_nothing_that_they_depend_on_changed(finished
     before = contents(finished)
     records = [load_record(finished, config, seed) for config in finished.models for seed in finished.seeds_of(config)]
     monkeypatch.setattr("pneumonia.models.prediction.predict_all", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(steps, "compute_metrics", lambda *_: pytest.fail("measured again"))
     steps.make_predictions(finished, read_table(finished, "catalog"), records, why="again")
     steps.make_metrics(finished)
     assert contents(finished) == before

@@ -32,7 +32,13 @@ ACCURACY = "model == 'robust_cnn' and metric == 'accuracy' and severity >= 1"
 def make_results(measured: dict[str, pd.DataFrame]) -> Results:
     empty = pd.DataFrame()
     training = pd.DataFrame({"model": [FINAL] * 2, "cpu_seconds": [300.0, 420.0]})
-    return Results(simulated_run(None), {"final_model": FINAL}, empty, empty, training, *[empty] * 4, measured)
+    rates = [
+        (FINAL, "test", "sensitivity", "ensemble", 0.97, 0.94, 0.99, 624),
+        (FINAL, "test", "specificity", "ensemble", 0.87, 0.82, 0.91, 624),
+    ]
+    metrics = pd.DataFrame(rates, columns=["model", "split", "metric", "seed", "value", "ci_low", "ci_high", "n"])
+    tables = empty, empty, training, empty, metrics, empty, empty
+    return Results(simulated_run(None), {"final_model": FINAL}, *tables, measured)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +121,10 @@ def test_masks_and_power_and_ranges(results, tables):
     areas = areas.set_index("condition")["value"]
     assert f"from {areas['nothing']:.3f} to {areas['lungs']:.3f}" in describe("masking", "lungs", results)
     assert "distinguish 95 % from 96 % would take 1,504 (paired)" in describe("power", "images", results)
+    pilot = describe("power", "pilot", results)
+    assert (pilot["sensitivity"], pilot["specificity"]) == ("94.0 %", "82.0 %")  # the lower ends
+    assert [share["prevalence"] for share in pilot["shares"]] == ["5 %", "15 %", "30 %", "62.5 %"]
+    assert pilot["default"] == pilot["shares"][2] and pilot["margin"] == "3 points"
     treat_from = describe("decision_curve", "range", results)
     assert treat_from.endswith("from a probability of 10 to 20 % where the prevalence is 30 %.")
 

@@ -30,6 +30,7 @@ from .metrics import (
     round_columns,
     size_adjusted_auc,
     threshold_metrics,
+    weigh_classes_equally,
 )
 from .probability import to_logit
 from .scores import ENSEMBLE, Scores, SplitScores
@@ -187,7 +188,7 @@ def _all_metrics(scores: SplitScores, y_prob: np.ndarray, threshold: float, weig
         "size_adjusted_auc": size_adjusted_auc(y_true, y_prob, scores.pixels, weights),
         "average_precision": average_precision(y_true, y_prob, weights),
         "brier": brier(y_true, y_prob, real),
-        "ece": ece(y_true, y_prob, real),
+        "ece": ece(y_true, y_prob, weigh_classes_equally(y_true, real)),
         "calibration_intercept": calibration_intercept(y_true, y_prob, real),
         "calibration_slope": calibration_slope(y_true, y_prob, real),
     }

@@ -8,7 +8,7 @@ Arrays in, numbers out; no file is read here. Everywhere `y_true` is (n,) in {0,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -140,6 +140,15 @@ def brier(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None
     return _plain(_ratio(weights @ (y_prob - y_true) ** 2, weights.sum(axis=-1)))
 
 
+def weigh_classes_equally(y_true: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
+    """Weights (n,) or (draws, n) changed so that either class holds half of their sum: a prevalence of 50 %."""
+    y_true = np.asarray(y_true)
+    weights = _as_weights(weights, len(y_true)).astype(float)
+    totals = np.stack([weights @ (y_true == label) for label in (0, 1)], axis=-1)
+    with np.errstate(divide="ignore"):  # a draw without one of the classes
+        return np.nan_to_num(weights / (2 * totals[..., y_true.astype(int)]), posinf=0.0)
+
+
 def ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Expected calibration error: mean gap between observed frequency and mean y_prob (Guo et al. 2017, binary case).
 
@@ -210,6 +219,26 @@ def draw_ensembles(y_prob: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarr
     drawn = np.sort(draw_seeds(len(y_prob), draws), axis=1)
     ways, way_of = np.unique(drawn, axis=0, return_inverse=True)
     return np.stack([y_prob[way].mean(axis=0) for way in ways]), way_of.ravel()
+
+
+def resample_ensemble(
+    seeds: Sequence[np.ndarray], weights: np.ndarray, compute: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """What `compute` gives in every bootstrap sample, each of which takes seeds as well as children.
+
+    Args:
+        seeds: the probabilities of each seed, (seeds, n).
+        weights: of `bootstrap_weights`, (draws, n).
+        compute: (y_prob (n,), weights (some draws, n)) -> name -> (those draws, ...).
+    Returns: name -> (draws, ...).
+    """
+    ensembles, way_of = draw_ensembles(np.stack(seeds), len(weights))
+    samples: dict[str, np.ndarray] = {}
+    for way, y_prob in enumerate(ensembles):
+        of_way = way_of == way
+        for name, values in compute(y_prob, weights[of_way]).items():
+            samples.setdefault(name, np.full((len(weights), *np.shape(values)[1:]), np.nan))[of_way] = values
+    return samples
 
 
 def percentile_interval(samples: ArrayLike) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from .metrics import (
     apply_threshold,
     bootstrap_weights,
     percentile_interval,
+    resample_ensemble,
     threshold_metrics,
 )
 from .scores import Scores, SplitScores
@@ -80,7 +81,8 @@ def _conformal_quantile(scores: np.ndarray, coverage: float) -> float:
 def compute_operating_points(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """operating_points.csv: what each point and each band does on validation and test, for the ensemble of a model.
 
-    low and high are both the threshold at an operating point, and the band where radiographs are referred.
+    Intervals are over patients and seeds. low and high are both the threshold at an operating point, and the band where
+    radiographs are referred.
     """
     pooled = scores.pooled(model)
     y_true, y_prob = pooled.y_true, pooled.ensemble
@@ -97,13 +99,17 @@ def compute_operating_points(scores: Scores, model: str, draws: int) -> pd.DataF
 
 def _measure(scores: SplitScores, band: Band, weights: np.ndarray) -> list[tuple]:
     """(metric, value, ci_low, ci_high, n) of one band on one split."""
-    y_true, y_prob = scores.y_true, scores.ensemble
-    if band.low == band.high:
-        value = threshold_metrics(y_true, y_prob, band.low)
-        samples = threshold_metrics(y_true, y_prob, band.low, weights.astype(float))
-        return [(name, value[name], *percentile_interval(samples[name]), len(y_true)) for name in THRESHOLD_METRICS]
-    value, samples = (_measure_referral(y_true, y_prob, band, w) for w in (np.ones((1, len(y_true))), weights))
-    return [(name, value[name][0], *percentile_interval(samples[name]), len(y_true)) for name in REFERRAL_METRICS]
+    y_true = scores.y_true
+
+    def measure(y_prob: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        if band.low == band.high:
+            return threshold_metrics(y_true, y_prob, band.low, drawn)
+        return _measure_referral(y_true, y_prob, band, drawn)
+
+    value = measure(scores.ensemble, np.ones((1, len(y_true))))
+    samples = resample_ensemble(scores.seeds, weights.astype(float), measure)
+    names = THRESHOLD_METRICS if band.low == band.high else REFERRAL_METRICS
+    return [(name, float(value[name][0]), *percentile_interval(samples[name]), len(y_true)) for name in names]
 
 
 def _measure_referral(y_true: np.ndarray, y_prob: np.ndarray, band: Band, weights: np.ndarray) -> dict:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from pathlib import Path
 
 import nbformat
 import papermill
+from PIL import Image
 
 from ..config import ROOT, PneumoniaError, Run
 from ..records import lock, save_atomically
 
 NOTEBOOK = ROOT / "final_notebook.ipynb"
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+# By the tag of a cell: how far its numbers may be from those of another processor; a share of them where they exceed 1.
+NOISE = {"trains": 0.2, "scores": 0.002}
 SIMULATED_NOTE = (
     "# SIMULATED\n\nThis copy was run on simulated radiographs, because no real ones were at hand. "
     "Its words are written for the real ones; none of its numbers is about children."
@@ -49,6 +56,7 @@ def _execute(run: Run, source: Path) -> Path:
             f"{source.name}, cell {error.exec_count}: {what} (as far as it came: {partial})"
         ) from error
     notebook = clean(nbformat.read(partial, as_version=4))
+    keep_alike(notebook, nbformat.read(source, as_version=4))
     if run.is_simulated:
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(SIMULATED_NOTE, id="simulated"))
     save_atomically(target, lambda path: nbformat.write(notebook, path))
@@ -66,3 +74,45 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
+
+
+def keep_alike(notebook: nbformat.NotebookNode, before: nbformat.NotebookNode) -> None:
+    """Put back the outputs of `before` that another machine would have written too, so that a re-run changes nothing.
+
+    Those are pictures with the same pixels (another build of zlib packs them into other bytes), and in cells tagged
+    "trains" or "scores" text with the same words, whose numbers differ by no more than the NOISE of processors.
+    """
+    known = {cell.id: cell for cell in before.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        old = known.get(cell.id)
+        if cell.cell_type != "code" or old is None or len(old.outputs) != len(cell.outputs):
+            continue
+        noise = max((NOISE.get(tag, 0.0) for tag in cell.metadata.get("tags", [])), default=0.0)
+        pairs = zip(old.outputs, cell.outputs, strict=True)
+        cell.outputs = [one if _alike(one, other, noise) else other for one, other in pairs]
+
+
+def _alike(one: nbformat.NotebookNode, other: nbformat.NotebookNode, noise: float) -> bool:
+    if (one.output_type, one.get("name")) != (other.output_type, other.get("name")):
+        return False
+    texts = [output.get("data", {"text/plain": output.get("text", "")}) for output in (one, other)]
+    if set(texts[0]) != set(texts[1]):
+        return False
+    for kind in texts[0]:
+        first, second = (text[kind] for text in texts)
+        same = _same_pixels(first, second) if kind == "image/png" else first == second
+        if not (same or (kind != "image/png" and _same_words(first, second, noise))):
+            return False
+    return True
+
+
+def _same_pixels(one: str, other: str) -> bool:
+    first, second = (Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA") for picture in (one, other))
+    return first.size == second.size and first.tobytes() == second.tobytes()
+
+
+def _same_words(one: str, other: str, noise: float) -> bool:
+    if NUMBER.sub("0", one).split() != NUMBER.sub("0", other).split():
+        return False
+    numbers = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    return all(abs(float(first) - float(second)) <= noise * max(1, float(first)) for first, second in numbers)

@@ -14,9 +14,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
+import pandas as pd
+
 from ..config import CLAIMED_ACCURACY, ModelConfig
 from ..data.catalog import NO_LABEL, SPLIT_FOLDERS, describe_test_split, select_used
-from ..evaluation.estimate import UNDEFINED, Change, join_words, percent
+from ..data.sizes import find_original_sizes
+from ..evaluation.estimate import UNDEFINED, Change, Estimate, join_words, percent
 from ..evaluation.metrics import SCORE_METRICS, THRESHOLD_METRICS
 from ..records import load_record
 from ..results import Results, hash_members
@@ -24,6 +27,7 @@ from ..studies import STUDIES
 from ..transforms.augmentations import spell
 
 SIMULATED = "SIMULATED radiographs: these numbers say nothing about children"
+NO_INTERVAL = "is not defined"
 METRICS = (*THRESHOLD_METRICS, "threshold", *SCORE_METRICS)
 
 
@@ -52,7 +56,7 @@ def build_names(results: Results) -> dict[str, object]:
         `best_baseline` for the most accurate baseline: see `describe_model`.
     study.<name>.<key>: what a study says of itself (its `describe`), or that it was not measured in this run;
         `{% if "<name>" in measured %}` asks whether it was.
-    claimed, networks, catalog, training, looks, run: see the functions below.
+    claimed, calibration, networks, catalog, training, looks, run: see the functions below.
     """
     models = {config.name: describe_model(results, config) for config in results.run.models}
     return models | {
@@ -60,6 +64,7 @@ def build_names(results: Results) -> dict[str, object]:
         "best": Names(METRICS, lambda metric: models[find_best(results, metric)]),
         "best_baseline": models[find_best(results, "accuracy", among_networks=False)],
         "claimed": describe_claim(results),
+        "calibration": describe_calibration(results),
         "networks": describe_networks(results),
         "catalog": count_catalog(results),
         "training": describe_training(results),
@@ -136,12 +141,35 @@ def find_best(results: Results, metric: str, among_networks: bool = True) -> str
 
 def describe_claim(results: Results) -> dict[str, str]:
     """The accuracy that the work before this one claimed, and where our interval is: "lies above" it."""
-    ours, where = results.estimate(results.final_model, "test", "accuracy"), "includes"
-    if ours.low > CLAIMED_ACCURACY:
-        where = "lies above"
-    elif ours.high < CLAIMED_ACCURACY:
-        where = "lies below"
-    return {"accuracy": percent(CLAIMED_ACCURACY, 0), "interval": where}
+    ours = results.estimate(results.final_model, "test", "accuracy")
+    return {"accuracy": percent(CLAIMED_ACCURACY, 0), "interval": _place(ours, CLAIMED_ACCURACY)}
+
+
+def describe_calibration(results: Results) -> dict[str, str]:
+    """Where the intervals of intercept and slope of the final model on test are, and what follows."""
+    meaning = {
+        "intercept": (
+            0,
+            {"lies below": "**the probabilities are too high**", "lies above": "**the probabilities are too low**"},
+        ),
+        "slope": (1, {"lies below": "they are too extreme", "lies above": "they are not extreme enough"}),
+    }
+    said = {}
+    for name, (ideal, follows) in meaning.items():
+        where = _place(results.estimate(results.final_model, "test", f"calibration_{name}"), ideal)
+        said[name] = where if where == NO_INTERVAL else f"{where} {ideal}"
+        if where in follows:
+            said[name] += f" ({follows[where]})"
+    return said
+
+
+def _place(estimate: Estimate, value: float) -> str:
+    """Where the interval of an estimate is, seen from a value."""
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return NO_INTERVAL
+    if estimate.low > value:
+        return "lies above"
+    return "lies below" if estimate.high < value else "includes"
 
 
 def describe_networks(results: Results) -> dict[str, object]:
@@ -156,10 +184,22 @@ def describe_networks(results: Results) -> dict[str, object]:
 
 
 def count_catalog(results: Results) -> dict[str, object]:
-    """What the radiographs are, how many there are, and what was left out; per split by class and kind."""
+    """What the radiographs are, how many there are, and what was left out; per split by class and kind.
+
+    `delivered.development` (the folders train and val) and `delivered.test` count the files as delivered, and those of
+    them that were left out: copies, and what cannot be read.
+    """
     catalog, used = results.catalog[results.catalog["label"] != NO_LABEL], select_used(results.catalog)
     copy, excluded = catalog["duplicate_of"] != "", catalog["excluded_reason"] != ""
     folder = catalog["path"].str.split("/").str[0].str.lower().map(SPLIT_FOLDERS)
+    delivered = {
+        name: {
+            "n": f"{rows.sum():,}",
+            "copies": f"{(rows & copy & excluded).sum():,}",
+            "unreadable": f"{(rows & ~copy & excluded).sum():,}",
+        }
+        for name, rows in {"development": folder != "test", "test": folder == "test"}.items()
+    }
     counts = {
         split: {
             "n": f"{len(rows):,}",
@@ -170,16 +210,23 @@ def count_catalog(results: Results) -> dict[str, object]:
             "pneumonia": f"{(rows['label'] == 1).sum():,}",
             "bacteria": f"{(rows['kind'] == 'bacteria').sum():,}",
             "virus": f"{(rows['kind'] == 'virus').sum():,}",
+            "normal_patients": f"{rows.loc[rows['label'] == 0, 'patient_id'].nunique():,}",
+            "pneumonia_patients": f"{rows.loc[rows['label'] == 1, 'patient_id'].nunique():,}",
         }
         for split, rows in used.groupby("split")
     }
     counts["test"]["duplicates"] = int((copy & ~excluded).sum())
+    sizes = find_original_sizes(used)
+    proportions = pd.Series(sizes[:, 0] / sizes[:, 1]).groupby(used["class_name"].to_numpy()).median()
     names_patients = used["patient_id"].nunique() < len(used)  # archives such as MedMNIST name none
     return counts | {
         "n": f"{len(catalog):,}",
+        "patients": f"{used['patient_id'].nunique():,}",
+        "delivered": delivered,
         "duplicates": int((copy & excluded).sum()),
         "unreadable": int((excluded & ~copy).sum()),
         "delivered_validation": int((folder == "val").sum()),
+        "proportions": {name: f"{share:.2f}" for name, share in proportions.items()},  # width / height, the middle one
         "form": _describe_form(results),
         "test_split": describe_test_split(results.catalog),
         "patients_apart": "No child is in two splits."

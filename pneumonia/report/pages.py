@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jinja2
+import matplotlib
 import typst
 
 from ..config import ROOT, PneumoniaError
@@ -21,12 +22,12 @@ from ..records import save_atomically
 from ..results import Results
 from ..studies import STUDIES
 from ..studies.study import Table
-from .figures.gallery import can_be_drawn, draw_figure
 from .numbers import Names, build_names
 from .tables import TABLES, escape_typst, render_markdown, render_typst
 
 TEMPLATES = Path(__file__).parent / "templates"
 SLIDES = ROOT / "slides" / "presentation.typ"
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the slides have the typeface of the figures
 PICTURE = re.compile(r'picture\("(\w+)"')
 FIRST_LINE = "<!-- Written by `make report`. Change the words in {template}; the numbers come from results/. -->\n"
 
@@ -145,7 +146,7 @@ def write_slides(results: Results) -> Path:
 def typeset_slides(results: Results, format: str = "pdf", ppi: float | None = None) -> bytes | list[bytes]:
     """slides/presentation.typ with the numbers and images/ of the run: a PDF, or ("png") one picture per slide.
 
-    The same results and images give the same bytes: no date, and only the fonts that come with typst.
+    The same results and images give the same bytes: no date, and only fonts that come with matplotlib.
     Raises: PneumoniaError naming a missing image, an unknown name, or what typst refused.
     """
     filled = Filler(results, typeset=True).fill_file(SLIDES.name)
@@ -154,21 +155,17 @@ def typeset_slides(results: Results, format: str = "pdf", ppi: float | None = No
         source = Path(folder) / SLIDES.name
         source.write_text(filled, encoding="utf-8")
         try:
-            return typst.compile(source, root=folder, ignore_system_fonts=True, timestamp=0, format=format, ppi=ppi)
+            fonts = {"font_paths": [FONTS], "ignore_system_fonts": True}
+            return typst.compile(source, root=folder, timestamp=0, format=format, ppi=ppi, **fonts)
         except typst.TypstError as error:
             raise PneumoniaError(f"slides/{SLIDES.name}: {error.message}; correct the template") from error
 
 
 def copy_images(results: Results, stems: list[str], folder: Path) -> None:
-    """Copy images/<stem>.png next to the template: typst reads nothing outside its root.
-
-    What was not measured in this run has no picture; one that says so is drawn in its place.
-    """
-    images, drawn = results.run.images_dir, [stem for stem in stems if can_be_drawn(results, stem)]
-    missing = [f"{stem}.png" for stem in drawn if not (images / f"{stem}.png").exists()]
+    """Copy images/<stem>.png next to the template: typst reads nothing outside its root."""
+    images = results.run.images_dir
+    missing = [f"{stem}.png" for stem in stems if not (images / f"{stem}.png").exists()]
     if missing:
         raise PneumoniaError(f"{images}: {', '.join(missing)} missing; run `python -m pneumonia figures`, then again")
-    for stem in drawn:
+    for stem in stems:
         shutil.copyfile(images / f"{stem}.png", folder / f"{stem}.png")
-    for stem in set(stems) - set(drawn):
-        draw_figure(results, stem, folder)

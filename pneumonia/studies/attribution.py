@@ -37,6 +37,7 @@ METRICS = ("roc_auc", "accuracy", "sensitivity", "specificity", "logit_change_no
 BORDER, CENTRE = 0.12, 0.6  # shares of the side: the frame that is hidden, the square that is hidden
 CHANGES = ("validation", *STRESS_COPIES)
 MASKS = ("border", "centre")  # they hide what a radiologist needs: a decrease is no flaw
+SHOWN = ("validation", "encoding", "tones", "shape", "sharpness")  # in the figure; the others are in the table
 Changes = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (labels (n,), uint8 images (n, h, w))
 
 
@@ -188,7 +189,8 @@ def describe_swap(measured: pd.DataFrame) -> str:
 def draw_attribution(results: Results) -> Drawing:
     measured = results.table("attribution")
     table, specificity = (average_seeds(measured, metric) for metric in ("roc_auc", "specificity"))
-    table = table.loc[[config.name for config in results.cnns]]
+    columns = [name for name in SHOWN if name in table]
+    table = table.loc[[config.name for config in results.cnns], columns]
     network, change = find_largest_loss(table)
     before, after = table.loc[network, "validation"], table.loc[network, change]
     title = (
@@ -197,14 +199,12 @@ def draw_attribution(results: Results) -> Drawing:
     )
     note = (
         "Validation and altered copies, mean over seeds: ROC AUC, below it the share of NORMAL cleared at 0.5. "
-        "tones, shape, sharpness: those of a random training radiograph, whatever its class; "
-        "border, centre: that part is black." + describe_swap(measured)
+        "tones, shape, sharpness: those of a random training radiograph, whatever its class." + describe_swap(measured)
     )
     figure = new_figure(title, note, height=2.0 + 0.72 * len(table))
     ax = shade_cells(table, figure.subplots())
     write_cells(ax, table, specificity.loc[table.index, table.columns], "", 14, 0.04)
     label_above(ax, list(table.columns), "validation radiographs as they are, and altered", size=12)
-    ax.axvline(table.shape[1] - len(MASKS) - 0.5, color="white", linewidth=5)
     name_rows(ax, results, table.index, 1.6)
     return figure
 

@@ -8,9 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from ..evaluation.estimate import join_words, percent
-from ..evaluation.metrics import apply_threshold, bootstrap_weights, percentile_interval, round_columns
+from ..evaluation.metrics import (
+    apply_threshold,
+    bootstrap_weights,
+    percentile_interval,
+    resample_ensemble,
+    round_columns,
+)
 from ..evaluation.probability import REFERENCE_PREVALENCE, rebase
-from ..evaluation.scores import Scores, SplitScores
+from ..evaluation.scores import Scores
 from ..results import Results
 from ..style import GRAY, model_colours, new_figure, own_axes, wrap
 from .per_1000 import CHILDREN, PREVALENCES, spell_prevalence
@@ -25,31 +31,37 @@ def compute_decision_curve(scores: Scores, model: str, draws: int) -> pd.DataFra
 
     To a doctor who treats from a probability of p on, one missed child is as bad as (1 - p) / p needless treatments;
     net benefit = treated with pneumonia - treated without it * p / (1 - p), as shares of all children. Intervals are
-    over patients.
+    over patients and seeds.
     """
     test = scores.test(model)
-    once = np.ones((1, len(test.y_true)))
-    weights = np.concatenate([once, bootstrap_weights(test.patient_ids, draws)])  # as it is, and as it is drawn
+    weights = bootstrap_weights(test.patient_ids, draws)
     rows = []
     for prevalence in PREVALENCES:
         cuts = rebase(TREAT_FROM, REFERENCE_PREVALENCE, reference=prevalence)
-        sensitivity, specificity = measure_rates(test, cuts, weights)
         price = TREAT_FROM / (1 - TREAT_FROM)
-        benefit = sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * price
+
+        def measure(y_prob: np.ndarray, drawn: np.ndarray, cuts=cuts, prevalence=prevalence, price=price) -> dict:
+            sensitivity, specificity = measure_rates(test.y_true, y_prob, cuts, drawn)
+            return {"benefit": sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * price}
+
+        benefit = measure(test.ensemble, np.ones((1, len(test.y_true))))["benefit"][0]
+        drawn = resample_ensemble(test.seeds, weights, measure)["benefit"]
         treat_all = prevalence - (1 - prevalence) * price
-        for p, value, samples, of_all in zip(TREAT_FROM, benefit[0], benefit[1:].T, treat_all, strict=True):
+        for p, value, samples, of_all in zip(TREAT_FROM, benefit, drawn.T, treat_all, strict=True):
             rows.append((model, prevalence, p, value, *percentile_interval(samples)))
             rows += [("treat all", prevalence, p, *[of_all] * 3), ("treat none", prevalence, p, 0.0, 0.0, 0.0)]
     return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["net_benefit", "ci_low", "ci_high"])
 
 
-def measure_rates(scores: SplitScores, cuts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sensitivity and specificity of the ensemble at many thresholds at once, each (draws, cuts).
+def measure_rates(
+    y_true: np.ndarray, y_prob: np.ndarray, cuts: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """sensitivity and specificity at many thresholds at once, each (draws, cuts).
 
-    nan in a draw without a child of the class. Args: cuts: (cuts,). weights: float (draws, n).
+    nan in a draw without a child of the class. Args: y_true, y_prob: (n,). cuts: (cuts,). weights: float (draws, n).
     """
-    positive = scores.y_true == 1
-    predicted = np.stack([apply_threshold(scores.ensemble, cut) for cut in cuts], axis=1)
+    positive = y_true == 1
+    predicted = np.stack([apply_threshold(y_prob, cut) for cut in cuts], axis=1)
     with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose
         return tuple(
             weights[:, group] @ right[group].astype(float) / weights[:, group].sum(axis=1, keepdims=True)
@@ -93,7 +105,7 @@ def draw_decision_curve(results: Results) -> Drawing:
     )
     note = (
         "Net benefit: children with pneumonia treated, less normal children treated, weighted by the odds of the "
-        "probability from which a doctor treats. Band: 95 % interval over patients, ensemble on test; the title uses "
+        "probability from which a doctor treats. Band: 95 % interval, ensemble on test; the title uses "
         "its lower limit."
     )
     figure = new_figure(title, note, height=5.4)

@@ -19,7 +19,7 @@ from scipy.spatial.distance import cdist
 from ..config import Run
 from ..data.dataset import SPLITS, Radiographs, load_radiographs
 from ..evaluation.estimate import Estimate
-from ..evaluation.metrics import DECIMALS, accuracy, bootstrap_weights, draw_ensembles, percentile_interval, roc_auc
+from ..evaluation.metrics import DECIMALS, accuracy, bootstrap_weights, percentile_interval, resample_ensemble, roc_auc
 from ..results import Results
 from .study import Study, Table, catalog_hash
 
@@ -108,11 +108,8 @@ def measure(results: Results) -> dict[str, dict[str, Estimate]]:
 def _estimate(metric: str, y_true: np.ndarray, seeds: np.ndarray, patient_ids: np.ndarray, draws: int) -> Estimate:
     """Of the mean of the probabilities `seeds` (seeds, n), with its interval over patients and seeds."""
     compute, weights = METRICS[metric], bootstrap_weights(patient_ids, draws)
-    ensembles, way_of = draw_ensembles(seeds, draws)
-    samples = np.empty(draws)
-    for way, y_prob in enumerate(ensembles):
-        samples[way_of == way] = compute(y_true, y_prob, weights[way_of == way])
-    return Estimate.of(metric, compute(y_true, seeds.mean(axis=0)), *percentile_interval(samples), len(y_true))
+    samples = resample_ensemble(seeds, weights, lambda y_prob, drawn: {metric: compute(y_true, y_prob, drawn)})
+    return Estimate.of(metric, compute(y_true, seeds.mean(axis=0)), *percentile_interval(samples[metric]), len(y_true))
 
 
 def describe(results: Results) -> dict:

@@ -8,19 +8,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import MaxNLocator
 
 from ..config import PneumoniaError
-from ..evaluation.metrics import HALF, bootstrap_weights, percentile_interval, round_columns, threshold_metrics
+from ..evaluation.metrics import (
+    HALF,
+    bootstrap_weights,
+    percentile_interval,
+    resample_ensemble,
+    round_columns,
+    threshold_metrics,
+)
 from ..evaluation.operating_points import choose_operating_points
 from ..evaluation.probability import predictive_values
 from ..evaluation.scores import Scores
 from ..results import Results
-from ..style import GRAY, model_colours, new_figure, own_axes
+from ..style import GRAY, new_figure, own_axes
 from .study import Figure, Study, Table
 
 CHILDREN = 1000
 PREVALENCES = (0.05, 0.15, 0.30, 0.625)  # of pneumonia among the imaged children; the last is that of the test split
+DEFAULT_PREVALENCE = 0.30  # where a reader is shown one of them: a ward of children with a cough
 QUANTITIES = ("missed", "needlessly_treated", "referred", "ill_among_referred")
 COLUMNS = ["model", "prevalence", "operating_point", "threshold", "quantity", "value", "ci_low", "ci_high"]
 
@@ -39,20 +46,25 @@ EXAMPLES = Prices()
 def compute_per_1000(scores: Scores, model: str, draws: int) -> pd.DataFrame:
     """Of 1,000 imaged children, how many would be missed, needlessly treated and referred: frame with COLUMNS.
 
-    Rates are those of the ensemble on test, with 95 % intervals over patients; that they hold at another prevalence
-    is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in percent.
+    Rates are those of the ensemble on test, with 95 % intervals over patients and seeds; that they hold at another
+    prevalence is an assumption. "referred" are all with the prediction PNEUMONIA; "ill_among_referred" is the PPV in
+    percent.
     """
     test, pooled = scores.test(model), scores.pooled(model)
     points = choose_operating_points(pooled.y_true, pooled.ensemble)
     weights = bootstrap_weights(test.patient_ids, draws).astype(float)
     rows = []
     for name, threshold in points.items():
-        rates = [threshold_metrics(test.y_true, test.ensemble, threshold, w) for w in (None, weights)]
+
+        def measure(y_prob: np.ndarray, drawn: np.ndarray, threshold=threshold) -> dict[str, np.ndarray]:
+            return threshold_metrics(test.y_true, y_prob, threshold, drawn)
+
+        rates = measure(test.ensemble, np.ones((1, len(test.y_true)))), resample_ensemble(test.seeds, weights, measure)
         for prevalence in PREVALENCES:
             value, samples = (count_outcomes(r["sensitivity"], r["specificity"], prevalence) for r in rates)
             for quantity in QUANTITIES:
                 interval = percentile_interval(samples[quantity])
-                rows.append((model, prevalence, name, threshold, quantity, float(value[quantity]), *interval))
+                rows.append((model, prevalence, name, threshold, quantity, float(value[quantity][0]), *interval))
     return round_columns(pd.DataFrame(rows, columns=COLUMNS), ["value", "ci_low", "ci_high"])
 
 
@@ -92,7 +104,11 @@ def count_row(prevalence: float, treat_all: bool) -> list[float]:
 
 
 def describe(results: Results) -> dict:
-    """p5, p15, p30, p62: .<point>.missed, .needlessly_treated, .referred with _interval; prices, read_all."""
+    """p5, p15, p30, p62 and `default`, the one that is shown where only one is: .prevalence, .pneumonia, .normal, and
+    .<point>.missed, .needlessly_treated, .referred with _interval; .<point>.found and .cleared are the rest of each
+    class, .to_confirm what is predicted PNEUMONIA, all of them whole children that add up. shares: the four in order;
+    prices, read_all.
+    """
     table = results.table("per_1000")
     found: dict = {}
     for prevalence, rows in table.groupby("prevalence"):
@@ -106,7 +122,13 @@ def describe(results: Results) -> dict:
             point = numbers.setdefault(row.operating_point.replace("-", "_"), {})
             point[row.quantity] = f"{row.value:.0f}"
             point[f"{row.quantity}_interval"] = f"{row.ci_low:.0f} to {row.ci_high:.0f}"
+        for point in rows["operating_point"].unique():
+            missed, alarms = (int(numbers[point.replace("-", "_")][name]) for name in QUANTITIES[:2])
+            whole = {"found": children - missed, "cleared": CHILDREN - children - alarms}
+            whole["to_confirm"] = whole["found"] + alarms
+            numbers[point.replace("-", "_")] |= {name: str(count) for name, count in whole.items()}
         found[f"p{int(100 * prevalence)}"] = numbers
+    found |= {"default": found[f"p{int(100 * DEFAULT_PREVALENCE)}"], "shares": [*found.values()]}
     prices = [f"{name.replace('_', ' ')} {price:,.0f}" for name, price in EXAMPLES._asdict().items()]
     return found | {"prices": ", ".join(prices), "read_all": f"{CHILDREN * EXAMPLES.radiologist_read:,.0f}"}
 
@@ -141,48 +163,65 @@ def tabulate_costs(results: Results) -> Table:
     return Table(["prevalence", *costs.index], rows)
 
 
-LABELS = {"missed": "pneumonias missed", "needlessly_treated": "false alarms", "referred": "PNEUMONIA predicted"}
+# Okabe & Ito (2008), and a gray; the orange is too light for words.
+FOUND, MISSED, ALARM, CLEARED, ALARM_TEXT = "#0072B2", "#D55E00", "#E69F00", "#A9B7C4", "#A66F00"
+ROWS = 25  # children above each other: every one of PREVALENCES then fills whole columns
+GAP = 2  # empty columns between the children with pneumonia and the normal ones
 
 
 def draw_per_1000(results: Results) -> Drawing:
-    table, final = results.table("per_1000"), results.final_model
-    points = list(dict.fromkeys(table["operating_point"]))
-    order = [(share, point) for share in PREVALENCES for point in points]
-    middle = table.query("prevalence == 0.3 and operating_point == 'balanced'").set_index("quantity")["value"]
+    """A child a mark, at DEFAULT_PREVALENCE and the threshold HALF."""
+    children, final = describe(results)["default"], results.title(results.final_model)
+    counts = children["balanced"]
     title = (
-        f"If 30 % of {CHILDREN:,} imaged children had pneumonia, {results.title(final)} would miss "
-        f"{middle['missed']:.0f} of 300 and predict it for {middle['needlessly_treated']:.0f} of 700 normal children"
+        f"Of {CHILDREN:,} children, {children['prevalence']} of them with pneumonia, {final} would miss "
+        f"{counts['missed']} of {children['pneumonia']} and raise a false alarm for "
+        f"{counts['needlessly_treated']} of {children['normal']}"
     )
     note = (
-        f"Title: threshold {HALF}. Rates of the ensemble on test; bars: 95 % intervals over patients. Screening and "
-        "rule-in thresholds come from validation and its stress copies. Prevalences are examples; 62.5 % is that of "
-        "the test split."
+        f"Rates of the ensemble on test at threshold {HALF}; that they hold at this prevalence is an assumption. 95 % "
+        f"intervals: {counts['missed_interval']} missed, {counts['needlessly_treated_interval']} false "
+        "alarms. Squares are errors."
     )
-    figure = new_figure(title, note, height=6.6)
-    axes = figure.subplots(1, 3, sharey=True)
-    colour = model_colours(results.run)[final]
-    for ax, (quantity, label) in zip(axes, LABELS.items(), strict=True):
-        rows = table[table["quantity"] == quantity].set_index(["prevalence", "operating_point"])
-        plot_counts(rows.loc[order], colour, ax)
-        ax.set_xlabel(f"{label} (per {CHILDREN:,})")
-        for height in range(len(points), len(order), len(points)):
-            ax.axhline(height - 0.5, color=GRAY, linewidth=0.8)
-    axes[0].set_yticklabels([f"prevalence {spell_prevalence(share)}, {point}" for share, point in order], size=12)
+    figure = new_figure(title, note, height=5.6)
+    ax = figure.add_subplot()
+    ill, alarms = int(children["pneumonia"]), int(counts["needlessly_treated"])
+    plot_children(ill, int(counts["missed"]), alarms, ax)
+    words = {"missed": "missed", "found": "found", "needlessly_treated": "false alarms", "cleared": "cleared"}
+    label_children([f"{counts[name]}\n{word}" for name, word in words.items()], ax)
     return figure
 
 
-def plot_counts(rows: pd.DataFrame, colour: str, ax: Axes | None = None) -> Axes:
-    """Children per 1,000, a line a row of the frame, interval as a bar, the number at its right."""
+def plot_children(ill: int, missed: int, alarms: int, ax: Axes | None = None) -> Axes:
+    """CHILDREN marks in ROWS rows: those with pneumonia at the left, errors on top, as squares.
+
+    The ticks are the middles of the four groups: missed and found at the left, ill and normal below.
+    """
     ax = own_axes(ax)
-    for height, row in enumerate(rows.itertuples()):
-        ax.plot([row.ci_low, row.ci_high], [height] * 2, color=colour, linewidth=4, alpha=0.4)
-        ax.plot(row.value, height, "o", color=colour, markersize=7, markeredgecolor="white", zorder=3)
-        ax.annotate(f"{row.value:.0f}", (1.01, height), xycoords=("axes fraction", "data"), va="center", size=11)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_yticks(range(len(rows)), [""] * len(rows))
-    ax.set_xlim(0, 1.06 * max(1.0, rows["ci_high"].max()))
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    wide = ill // ROWS
+    blocks = ((0, ill, missed, (MISSED, FOUND)), (wide + GAP, CHILDREN - ill, alarms, (ALARM, CLEARED)))
+    for left, size, errors, (wrong, right) in blocks:
+        row, column = np.divmod(np.arange(size), size // ROWS)
+        for chosen, colour, mark in ((slice(errors), wrong, "s"), (slice(errors, None), right, "o")):
+            ax.scatter(left + column[chosen], row[chosen], 34, colour, marker=mark, linewidths=0)
+    ax.set(xlim=(-0.7, CHILDREN // ROWS + GAP - 0.3), ylim=(ROWS - 0.3, -0.7), aspect="equal")
+    middles = [(wide - 1) / 2, wide + GAP + (CHILDREN // ROWS - wide - 1) / 2]
+    ax.set_xticks(middles, [f"{ill} with pneumonia", f"{CHILDREN - ill} normal"], size=14)
+    ax.set_xlabel(f"one mark is one of {CHILDREN:,} imaged children", color=GRAY, labelpad=8)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
     return ax
+
+
+def label_children(labels: list[str], ax: Axes) -> None:
+    """Beside the groups of `plot_children`: missed and found at the left, false alarms and cleared at the right."""
+    heights, edge = (1, ROWS / 2 + 1), ax.get_xlim()[1]
+    ax.set_yticks(heights, labels[:2], size=17, weight="bold")
+    for height, label in zip(heights, labels[2:], strict=True):
+        ax.text(edge + 0.5, height, label, size=17, weight="bold", va="center")
+    for text, colour in zip([*ax.get_yticklabels(), *ax.texts], (MISSED, FOUND, ALARM_TEXT, GRAY), strict=True):
+        text.set_color(colour)
 
 
 STUDY = Study(
@@ -190,7 +229,8 @@ STUDY = Study(
     describe,
     figures={
         "per_1000": Figure(
-            draw_per_1000, "Dots: pneumonias missed, false alarms and PNEUMONIA predicted per 1,000 children"
+            draw_per_1000,
+            "1,000 marks, one a child: pneumonias found and missed, normal children cleared, false alarms",
         )
     },
     tables={"per_1000": tabulate_per_1000, "costs": tabulate_costs},

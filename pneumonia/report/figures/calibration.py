@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...evaluation.metrics import ECE_BINS, ece
+from ...evaluation.metrics import ECE_BINS, ece, weigh_classes_equally
 from ...evaluation.significance import binomial_interval
 from ...results import Results
 from ...style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
@@ -18,12 +18,28 @@ THRESHOLDS = np.linspace(0, 1, 401)
 
 
 def compute_reliability(frame: pd.DataFrame) -> pd.DataFrame:
-    """Per bin of y_prob (those of the ECE): n, mean y_prob, observed share of PNEUMONIA and its exact 95 % interval."""
+    """Per bin of y_prob (those of the ECE): n, mean y_prob, observed share of PNEUMONIA and its exact 95 % interval.
+
+    Re-based to a group of which half have pneumonia, as the probabilities are: a NORMAL radiograph counts as many times
+    as it takes for both classes to have the same sum.
+    """
     bins = np.digitize(frame["y_prob"], EDGES[1:-1], right=True)
-    table = frame.groupby(bins).agg(n=("label", "size"), y_prob=("y_prob", "mean"), positives=("label", "sum"))
-    table["observed"] = table["positives"] / table["n"]
-    table["low"], table["high"] = binomial_interval(table["positives"], table["n"])
+    weighted = frame.assign(weight=weigh_classes_equally(frame["label"]))
+    weighted["y_prob"] *= weighted["weight"]
+    table = weighted.groupby(bins).agg(
+        n=("label", "size"), positives=("label", "sum"), y_prob=("y_prob", "sum"), weight=("weight", "sum")
+    )
+    table["y_prob"] /= table["weight"]
+    normals = (frame["label"] == 1).sum() / (frame["label"] == 0).sum()  # how many times a NORMAL one counts
+    low, high = binomial_interval(table["positives"], table["n"])
+    for name, share in {"observed": table["positives"] / table["n"], "low": low, "high": high}.items():
+        table[name] = share / (share + normals * (1 - share))
     return table
+
+
+def balanced_ece(frame: pd.DataFrame) -> float:
+    """The expected calibration error as in metrics.csv: at a prevalence of 50 %."""
+    return float(ece(frame["label"], frame["y_prob"], weigh_classes_equally(frame["label"])))
 
 
 def plot_reliability(frame: pd.DataFrame, label: str, colour: str, marker: str = "o", ax: Axes | None = None) -> Axes:
@@ -31,7 +47,7 @@ def plot_reliability(frame: pd.DataFrame, label: str, colour: str, marker: str =
     ax = own_axes(ax)
     table = compute_reliability(frame).query("n >= @SMALLEST_BIN")
     bars = np.abs(table[["low", "high"]].sub(table["observed"], axis=0)).T.to_numpy()
-    label = f"{label}, ECE {ece(frame['label'], frame['y_prob']):.3f}"
+    label = f"{label}, ECE {balanced_ece(frame):.3f}"
     ax.errorbar(
         table["y_prob"], table["observed"], bars, color=colour, marker=marker, markersize=7, elinewidth=1.2, label=label
     )
@@ -50,14 +66,14 @@ def draw_calibration(results: Results) -> Figure:
     colours = model_colours(results.run)
     models = dict.fromkeys((results.cnns[0].name, results.final_model))
     scores = {split: results.scores.ensemble(results.final_model, split) for split in ("validation", "test")}
-    errors = {split: ece(frame["label"], frame["y_prob"]) for split, frame in scores.items()}
+    errors = {split: balanced_ece(frame) for split, frame in scores.items()}
     title = (
         f"The probabilities of {results.title(results.final_model)} are off by {errors['validation']:.3f} on "
         f"validation and by {errors['test']:.3f} on the official test, on average"
     )
     note = (
-        "ECE: expected calibration error. Probabilities averaged over seeds; bars: exact 95 % intervals. "
-        f"Bins with fewer than {SMALLEST_BIN} radiographs are left out above."
+        "Re-based to a group of which half have pneumonia. ECE: expected calibration error. Means over "
+        f"seeds; bars: exact 95 % intervals. Bins with fewer than {SMALLEST_BIN} radiographs are left out above."
     )
     figure = new_figure(title, note, height=6.5)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
@@ -70,7 +86,7 @@ def draw_calibration(results: Results) -> Figure:
         column[0].set_title(SPLIT_TITLES[split])
         column[0].legend(loc="upper left")
         column[1].set_xlabel("probability of PNEUMONIA")
-    axes[0, 0].set(ylabel="observed share of PNEUMONIA", xlim=(-0.02, 1.02), ylim=(-0.04, 1.26))
+    axes[0, 0].set(ylabel="observed share, re-based", xlim=(-0.02, 1.02), ylim=(-0.04, 1.26))
     axes[0, 0].set_yticks(np.arange(0, 1.1, 0.2))
     axes[1, 0].set_ylabel("% of\nradiographs")
     return figure

@@ -1,4 +1,4 @@
-"""Models side by side: Comparison, confusion_matrices and generalisation_gap."""
+"""Models side by side: confusion_matrices and generalisation_gap."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
-from ...config import CLAIMED_ACCURACY, CLASS_NAMES, ModelConfig
-from ...evaluation.estimate import Estimate, percent
+from ...config import CLASS_NAMES, ModelConfig
+from ...evaluation.estimate import percent
 from ...evaluation.metrics import HALF, compute_counts
 from ...evaluation.scores import STRESS_COPIES
 from ...results import Results
@@ -25,97 +24,6 @@ from ...style import (
     signed,
     wrap,
 )
-
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "sensitivity": "recall (sensitivity)",
-    "specificity": "specificity",
-    "roc_auc": "ROC AUC",
-}
-UNITS = {
-    "accuracy": "% of radiographs",
-    "sensitivity": "% of PNEUMONIA",
-    "specificity": "% of NORMAL",
-    "roc_auc": "% of pairs ranked right",
-}
-
-
-def compute_comparison(results: Results, metric: str, split: str = "test") -> pd.DataFrame:
-    """Percent, index model: value, ci_low, ci_high, and `seeds`, the list of single-seed values."""
-    table = results.metrics[(results.metrics["metric"] == metric) & (results.metrics["split"] == split)]
-    rows = {}
-    for config in results.run.models:
-        of_model = table[(table["model"] == config.name) & table["seed"].str.fullmatch(r"\d+")]
-        found = results.estimate(config.name, split, metric)
-        rows[config.name] = {
-            **{"value": 100 * found.value, "ci_low": 100 * found.low, "ci_high": 100 * found.high},
-            "seeds": list(100 * of_model["value"]),
-        }
-    return pd.DataFrame(rows).T
-
-
-def plot_metric(table: pd.DataFrame, colours: dict[str, str], ax: Axes | None = None) -> Axes:
-    """One line a model, from the top: interval as a bar, value as a dot, single seeds as ticks."""
-    ax = own_axes(ax)
-    for height, (model, row) in enumerate(table.iterrows()):
-        ax.barh(
-            height, row["ci_high"] - row["ci_low"], left=row["ci_low"], height=0.11, color=colours[model], alpha=0.4
-        )
-        ax.plot(row["value"], height, "o", color=colours[model], markersize=7, markeredgecolor="white", zorder=4)
-        if len(row["seeds"]) > 1:
-            ax.plot(row["seeds"], [height + 0.24] * len(row["seeds"]), "|", color=colours[model], markersize=6)
-        value = ax.text(row["value"], height - 0.2, f"{row['value']:.1f}", ha="center", va="bottom", size=11)
-        value.set_path_effects([withStroke(linewidth=3, foreground="white")])
-    values = table[["value", "ci_low", "ci_high"]].to_numpy(dtype=float)
-    low, high = np.nanmin(values), np.nanmax(values)
-    margin = max(0.13 * (high - low), 1.0)
-    ax.set(ylim=(len(table) - 0.5, -0.75), xlim=(low - margin, high + margin))
-    ax.set_yticks(range(len(table)), [""] * len(table))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
-    return ax
-
-
-def describe_claim(accuracy: Estimate) -> str:
-    """Where the claimed accuracy is relative to the interval of an accuracy."""
-    claim = f"the claimed {percent(CLAIMED_ACCURACY, 0)}"
-    if accuracy.low <= CLAIMED_ACCURACY <= accuracy.high:
-        return f"{claim} lies inside that interval"
-    return f"{claim} lies {'above' if accuracy.high < CLAIMED_ACCURACY else 'below'} that interval"
-
-
-def draw_comparison(results: Results) -> Figure:
-    final, colours = results.final_model, model_colours(results.run)
-    accuracy, recall = (results.estimate(final, "test", metric) for metric in ("accuracy", "sensitivity"))
-    title = (
-        f"{results.title(final)}: {accuracy} accuracy ({100 * accuracy.low:.1f} to "
-        f"{100 * accuracy.high:.1f}) with {recall} recall on the official test; "
-        f"{describe_claim(accuracy)}"
-    )
-    note = (
-        f"In percent, at threshold {HALF}. Dot: mean probability of all seeds; bar: 95 % interval; "
-        "ticks: single seeds. "
-        f"Shaded: the final model. Dotted: the claimed {percent(CLAIMED_ACCURACY, 0)}."
-    )
-    figure = new_figure(title, note, height=6.5)
-    axes = figure.subplots(1, len(METRIC_TITLES), sharey=True, width_ratios=(1.4, 1, 1, 1))
-    figure.get_layout_engine().set(wspace=0.03)
-    row = [config.name for config in results.run.models].index(final)
-    for ax, (metric, label) in zip(axes, METRIC_TITLES.items(), strict=True):
-        ax.axhspan(row - 0.5, row + 0.5, color="#EFEFEF", zorder=0)
-        plot_metric(compute_comparison(results, metric), colours, ax)
-        ax.set(title=label, xlabel=UNITS[metric])
-    plot_claim(axes[0])
-    name_models(axes[0], results.run, results.final_model)
-    return figure
-
-
-def plot_claim(ax: Axes) -> None:
-    """The claimed accuracy as a dotted line, within the limits of the axes."""
-    claim, (low, high) = 100 * CLAIMED_ACCURACY, ax.get_xlim()
-    ax.set_xlim(min(low, claim - 1), max(high, claim + 0.08 * (claim - low)))
-    ax.axvline(claim, color="black", linestyle=":", linewidth=1.5)
-    ax.text(claim, 1.0, "claim ", ha="right", va="top", transform=ax.get_xaxis_transform())
 
 
 def plot_confusion(counts: np.ndarray, ax: Axes | None = None) -> Axes:

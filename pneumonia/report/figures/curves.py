@@ -1,68 +1,15 @@
-"""Learning curves, ROC and precision-recall curves: learning_curves and roc_pr."""
+"""ROC and precision-recall curves: roc_pr."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ...evaluation.metrics import HALF, average_precision, compute_counts, roc_auc
 from ...results import Results
-from ...style import model_colours, new_figure, own_axes, signed, wrap
-
-LEARNING_QUANTITIES = ("loss", "accuracy")
-
-
-def compute_learning_curves(history: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Mean, lowest and highest over seeds per epoch: columns (quantity, "mean" | "min" | "max"), index epoch."""
-    columns = [prefix + name for name in LEARNING_QUANTITIES for prefix in ("", "val_")]
-    return history[history["model"] == model].groupby("epoch")[columns].agg(["mean", "min", "max"])
-
-
-def plot_learning_curve(curves: pd.DataFrame, quantity: str, colour: str, ax: Axes | None = None) -> Axes:
-    """Train (dashed) and validation (solid) over epochs, with the range over seeds as a band."""
-    ax = own_axes(ax)
-    for name, label, line in ((quantity, "train", "--"), (f"val_{quantity}", "validation", "-")):
-        curve = curves[name]
-        shown_colour = "#444444" if label == "train" else colour
-        ax.plot(curve.index, curve["mean"], line, color=shown_colour, label=label)
-        ax.fill_between(curve.index, curve["min"], curve["max"], color=shown_colour, alpha=0.2, linewidth=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    return ax
-
-
-def compute_final_gaps(history: pd.DataFrame) -> pd.Series:
-    """Per model: accuracy on train minus on validation in the last epoch, mean over seeds, in points."""
-    last = history[history["epoch"] == history.groupby("model")["epoch"].transform("max")]
-    return 100 * (last["accuracy"] - last["val_accuracy"]).groupby(last["model"], sort=False).mean()
-
-
-def draw_learning_curves(results: Results) -> Figure:
-    colours, configs, gaps = model_colours(results.run), results.cnns, compute_final_gaps(results.history)
-    widest, narrowest = gaps.idxmax(), gaps.idxmin()
-    title = (
-        f"After the last epoch, accuracy on train minus validation is between {signed(gaps[narrowest])} points "
-        f"({results.title(narrowest)}) and {signed(gaps[widest])} ({results.title(widest)})"
-    )
-    note = (
-        "Colour: validation; dashed: train. Line: mean over seeds; band: lowest to highest seed. "
-        "Train is measured while learning, with dropout and any augmentation, so it may lie below validation."
-    )
-    figure = new_figure(title, note, height=6.4)
-    axes = figure.subplots(2, len(configs), sharey="row", squeeze=False)
-    for column, config in zip(axes.T, configs, strict=True):
-        curves = compute_learning_curves(results.history, config.name)
-        for ax, quantity in zip(column, LEARNING_QUANTITIES, strict=True):
-            plot_learning_curve(curves, quantity, colours[config.name], ax)
-        column[0].set_title(wrap(config.title, 1.9, 13, bold=True), color=colours[config.name], weight="bold")
-        column[1].set_xlabel("epoch")
-    axes[0, 0].set(ylabel="cross-entropy loss", yscale="log")
-    axes[0, 0].yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-    axes[0, 0].yaxis.set_major_formatter("{x:g}")
-    axes[1, 0].set_ylabel("accuracy (share)")
-    return figure
+from ...style import model_colours, new_figure, own_axes, wrap
 
 
 def plot_roc(frame: pd.DataFrame, colour: str, ax: Axes | None = None, **line) -> Axes:

@@ -1,6 +1,7 @@
 """Every figure of the project: result files -> images/<stem>.png.
 
 Each is a function Results -> matplotlib Figure: those of a study are listed in its own file, all others in CORE below.
+Comparison.png is drawn in the notebook, where its code is to be seen.
 """
 
 from __future__ import annotations
@@ -15,14 +16,11 @@ from ...studies import STUDIES
 from ...studies.study import Figure, Question
 from ...style import mark_simulated, new_figure, use_style, write_png
 from .calibration import draw_calibration
-from .comparison import draw_comparison, draw_confusion_matrices, draw_generalisation_gap
-from .counts import draw_class_counts, draw_small_validation
-from .curves import draw_learning_curves, draw_roc_pr
-from .mistakes import draw_gradcam, draw_worst_mistakes
+from .comparison import draw_confusion_matrices, draw_generalisation_gap
+from .counts import draw_class_counts
+from .curves import draw_roc_pr
+from .mistakes import draw_worst_mistakes
 from .radiographs import draw_augmented_batch, draw_examples, draw_mean_images, draw_stress_copies
-
-# All pictures together stay below 2.2 MB: they are embedded in the notebook.
-CHART_BYTES, RADIOGRAPH_BYTES = 70_000, 165_000
 
 CORE = {
     "class_counts": Figure(
@@ -30,17 +28,8 @@ CORE = {
     ),
     "examples": Figure(draw_examples, "Chest radiographs side by side: NORMAL, bacterial and viral pneumonia", True),
     "mean_images": Figure(draw_mean_images, "Mean radiograph of each class, and their difference as a map", True),
-    "small_validation": Figure(
-        draw_small_validation, "Curve: width of the 95 % interval of an accuracy against number of radiographs"
-    ),
     "augmented_batch": Figure(draw_augmented_batch, "Train radiographs, each beside its augmented versions", True),
     "stress_copies": Figure(draw_stress_copies, "Two validation radiographs, each beside its stress copies", True),
-    "learning_curves": Figure(
-        draw_learning_curves, "Curves: loss and accuracy on train and validation per epoch, for each network"
-    ),
-    "Comparison": Figure(
-        draw_comparison, "Dots with intervals: accuracy, recall, specificity and ROC AUC of every model on test"
-    ),
     "confusion_matrices": Figure(
         draw_confusion_matrices, "Confusion matrices of the networks on test, counts and percent"
     ),
@@ -51,9 +40,6 @@ CORE = {
     "generalisation_gap": Figure(
         draw_generalisation_gap,
         "Dots: accuracy and specificity of each model on validation, its stress copies and test",
-    ),
-    "gradcam": Figure(
-        draw_gradcam, "Test radiographs the final model got right and wrong, with maps of where it looked", True
     ),
     "worst_mistakes": Figure(draw_worst_mistakes, "The test radiographs on which the final model was most wrong", True),
 }
@@ -85,7 +71,7 @@ def draw_placeholder(question: Question) -> matplotlib.figure.Figure:
 
 def can_be_drawn(results: Results, stem: str) -> bool:
     """Whether the table that a figure needs was measured."""
-    return stem in CORE or QUESTIONS[stem].name in results.measured
+    return stem not in QUESTIONS or QUESTIONS[stem].name in results.measured
 
 
 def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path:
@@ -94,9 +80,10 @@ def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path
     Returns: its path. Raises: as `build_figure`.
     """
     figure = build_figure(results, stem)
-    limit = RADIOGRAPH_BYTES if FIGURES[stem].needs_radiographs else CHART_BYTES
     with use_style():
-        return write_png(figure, (folder or results.run.images_dir) / f"{stem}.png", limit)
+        return write_png(
+            figure, (folder or results.run.images_dir) / f"{stem}.png", true_gray=FIGURES[stem].needs_radiographs
+        )
 
 
 def draw_all(results: Results, with_radiographs: bool = True) -> list[Path]:

@@ -45,10 +45,15 @@ def pick_patients(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return rows.sort_values("sha256").drop_duplicates("patient_id").head(count)
 
 
-def plot_radiograph(image: np.ndarray, caption: str = "", ax: Axes | None = None) -> Axes:
-    """One radiograph, (h, w) in 0-255, on the full gray scale, its caption above."""
+def plot_radiograph(image: np.ndarray, caption: str = "", ax: Axes | None = None, proportions: float = 0.0) -> Axes:
+    """One radiograph, (h, w) in 0-255, on the full gray scale, its caption above.
+
+    Args: proportions: width / height at which it is shown; 0: pixels are square.
+    """
     ax = own_axes(ax)
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
+    height, width = image.shape
+    aspect = width / height / proportions if proportions else "equal"
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="bicubic", aspect=aspect)
     ax.set_title(caption, size=11, pad=4)
     hide_frame(ax)
     return ax
@@ -75,44 +80,50 @@ def draw_examples(results: Results) -> Figure:
     title = (
         "Textbook pattern: clear lungs when NORMAL, one clouded lobe when bacterial, a haze over both lungs when viral"
     )
-    note = f"Three train radiographs of each kind, not chosen by eye. {attribute(results.run)}"
-    figure = new_figure(title, note, height=6.6)
+    note = (
+        f"Three train radiographs of each kind, at their true proportions, not chosen by eye. {attribute(results.run)}"
+    )
+    figure = new_figure(title, note, height=5.4)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
     grid = figure.add_gridspec(1, len(kinds))
     for column, kind in enumerate(kinds):
         cell = grid[column].subgridspec(2, 2, height_ratios=(2, 1))
         axes = [figure.add_subplot(place) for place in (cell[0, :], cell[1, 0], cell[1, 1])]
-        images = read_pictures(results.run, pick_patients(train[train["kind"] == kind], len(axes)))
+        rows = pick_patients(train[train["kind"] == kind], len(axes))
         for ax in axes:
             hide_frame(ax)
-        for ax, image in zip(axes, images, strict=False):
-            plot_radiograph(image, ax=ax)
+        shown = zip(axes, read_pictures(results.run, rows), find_original_sizes(rows), strict=False)
+        for ax, image, (width, height) in shown:
+            plot_radiograph(image, ax=ax, proportions=width / height)
         axes[0].set_title(names[kind], size=13, weight="bold")
+        axes[0].set_anchor("N")  # titles of films of different proportions on one line
     return figure
 
 
 def compute_mean_images(results: Results) -> dict[str, np.ndarray]:
-    """class -> mean train radiograph, float64 (size, size) in 0-255, at the largest input size of the series."""
-    size = max(config.image_size for config in results.run.models)
-    train = load_radiographs(results.run, results.catalog, size)["train_fit"]
+    """class -> mean train radiograph, float64 (size, size) in 0-255, as the final model sees them."""
+    config = results.run.model(results.final_model)
+    train = load_radiographs(results.run, results.catalog, config.image_size, config.window)["train_fit"]
     classes = {name: train.pixels[train.labels == label] for label, name in enumerate(CLASS_NAMES)}
     return {name: pixels.mean(axis=0, dtype=np.float64) for name, pixels in classes.items()}
 
 
 def draw_mean_images(results: Results) -> Figure:
-    means = compute_mean_images(results)
+    means, proportions = compute_mean_images(results), results.run.model(results.final_model).window
     difference = means["PNEUMONIA"] - means["NORMAL"]
     level, strongest = difference.mean(), difference.flat[np.abs(difference).argmax()]
     title = (
         f"Already on average the classes differ by up to {abs(strongest):.0f} of 255 gray levels in one place "
         f"(PNEUMONIA {'brighter' if strongest > 0 else 'darker'} there), by {abs(level):.1f} over the whole picture"
     )
-    figure = new_figure(title, f"Mean of all radiographs that are learned from. {attribute(results.run)}", height=4.9)
+    figure = new_figure(title, f"Mean of all radiographs that are learned from. {attribute(results.run)}", height=4.2)
     axes = figure.subplots(1, 3)
     for ax, (name, image) in zip(axes, means.items(), strict=False):
-        plot_radiograph(image, f"mean of {name}", ax)
+        plot_radiograph(image, f"mean of {name}", ax, proportions)
     span = float(np.abs(difference).max())
-    shown = axes[2].imshow(difference, cmap="RdBu_r", vmin=-span, vmax=span, interpolation="bicubic")
+    shown = axes[2].imshow(
+        difference, cmap="RdBu_r", vmin=-span, vmax=span, interpolation="bicubic", aspect=axes[0].get_aspect()
+    )
     axes[2].set_title("PNEUMONIA minus NORMAL", size=11, pad=4)
     hide_frame(axes[2])
     figure.colorbar(shown, ax=axes[2], label="gray levels (of 255)", shrink=0.75)
@@ -136,14 +147,15 @@ def draw_augmented_batch(results: Results) -> Figure:
     # One batch of DRAWS rounds over all kinds: an exchange of gray levels needs others to exchange with.
     films = Films(np.tile(images, (DRAWS, 1, 1)), sizes[:, 0] / sizes[:, 1], config.window)
     title = f"Every epoch shows every radiograph anew, with random {join_words(spell(names))}"
-    note = f"At the {config.image_size} x {config.image_size} pixels that {config.title} sees. {attribute(results.run)}"
-    figure = new_figure(title, note, height=0.95 + 1.42 * len(images))
+    seen = f"{config.image_size} x {config.image_size} pixels"
+    note = f"As {config.title} sees them, at {seen}, shown at their true proportions. {attribute(results.run)}"
+    figure = new_figure(title, note, height=0.95 + 1.16 * len(images))
     axes = figure.subplots(len(images), DRAWS + 1, squeeze=False)
     batch = augment_batch(films, names, np.random.default_rng(DRAWS_SEED))
     for row, (line, image, kind) in enumerate(zip(axes, images, rows["kind"], strict=True)):
-        plot_radiograph(image, "" if row else "original", line[0]).set_ylabel(kind)
+        plot_radiograph(image, "" if row else "original", line[0], config.window).set_ylabel(kind)
         for ax, draw in zip(line[1:], batch[row :: len(images)], strict=True):
-            plot_radiograph(draw, ax=ax)
+            plot_radiograph(draw, ax=ax, proportions=config.window)
     return figure
 
 
@@ -180,13 +192,13 @@ def draw_stress_copies(results: Results) -> Figure:
         "Stress copies: changes that a radiologist would not care about, drawn once per radiograph. "
         f"p: probability of PNEUMONIA. {attribute(results.run)}"
     )
-    figure = new_figure(title, note, height=4.6)
+    figure = new_figure(title, note, height=3.6)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, class_name, (_, row), index in zip(
         axes, rows["class_name"], probabilities.iterrows(), range(len(rows)), strict=True
     ):
         for ax, (name, pictures) in zip(line, columns.items(), strict=True):
-            plot_radiograph(pictures[index], f"{name}\np = {row[name]:.2f}", ax)
+            plot_radiograph(pictures[index], f"{name}\np = {row[name]:.2f}", ax, config.window)
         line[0].set_ylabel(class_name)
     return figure
 
