@@ -371,7 +371,7 @@ def test_the_last_digits_of_another_processor_rewrite_nothing(finished, tmp_path
         return np.where(y_prob > 0.5, y_prob - change, y_prob + change)
 
     monkeypatch.setattr(prediction, "predict_pixels", score_elsewhere)
-    monkeypatch.setattr(prediction, "_hash_scoring_code", lambda: "other code")
+    monkeypatch.setattr(prediction, "hash_sources", lambda *patterns: "other code")
     records = [load_record(run, config, seed) for config in run.models for seed in run.seeds_of(config)]
     steps.make_predictions(run, read_table(run, "catalog"), records, why="elsewhere")
     steps.make_metrics(run)

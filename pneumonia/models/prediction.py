@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cache
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..config import ROOT, ModelConfig, Run, short_hash
+from ..config import ModelConfig, Run, short_hash
 from ..data.dataset import Radiographs, load_radiographs
 from ..data.generators import RadiographGenerator
 from ..evaluation.probability import to_logit
+from ..records import hash_sources
 from .baselines import baseline_features
 from .weights import load_trained
 
@@ -55,14 +54,8 @@ def hash_prediction(record: dict) -> dict[str, str]:
 
     Args: record: its training record.
     """
-    rest = short_hash([record["config_hash"], record["catalog_hash"], _hash_scoring_code()])
+    rest = short_hash([record["config_hash"], record["catalog_hash"], hash_sources(*SCORING_CODE)])
     return {"weights": record["weights_hash"], "rest": rest}
-
-
-@cache
-def _hash_scoring_code() -> str:
-    sources = sorted(path for pattern in SCORING_CODE for path in ROOT.glob(pattern))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def keep_equal(predictions: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
