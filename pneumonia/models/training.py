@@ -94,7 +94,7 @@ def train_all(
     progress = Progress(missing, say)
     train(run, catalog, missing, progress)
     finish_retraining(run)
-    say(f"trained {len(missing)} of {len(members)} models; {len(members) - len(missing)} were up to date")
+    say(f"trained {len(missing)} of {len(members)} trainings; {len(members) - len(missing)} were up to date")
     return [json.loads(record_path(run, *member).read_text()) for member in members]
 
 
