@@ -18,7 +18,7 @@ from functools import partial  # noqa: E402
 from .config import PneumoniaError, Run  # noqa: E402
 from .studies import STUDIES, load_results  # noqa: E402
 
-LOOK = "scoring of newly trained weights by `evaluate`"
+LOOK = "scoring of newly trained weights"
 OPTIONS = {  # of the studies that have a step of their own
     "--seeds": {"type": int, "help": "use at most this many seeds of every model but the final one"},
     "--encoding-swap": {"type": Path, "dest": "swap", "help": "folder with as_shipped/ and as_q75/ to measure too"},
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve = add_step(steps, "app", run_app, "a page in the browser that reads radiographs, for this machine only")
     serve.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     serve.add_argument("--no-browser", action="store_true", help="only print the address")
-    add_step(steps, "notebook", run_notebook, "take all steps by running final_notebook.ipynb in a fresh kernel")
+    add_step(steps, "notebook", run_notebook, "take all steps, and run final_notebook.ipynb in a fresh kernel")
     return parser
 
 

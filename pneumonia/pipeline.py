@@ -134,7 +134,8 @@ def make_metrics(run: Run) -> None:
     catalog, draws = read_table(run, "catalog"), run.bootstrap_draws
     check_hashes(run, read_run_record(run), catalog)
     predictions = hash_file(run.results_dir / "predictions.csv")
-    digest = short_hash([predictions, hash_catalog(catalog), draws, hash_sources(*METRICS_CODE)])
+    read = [predictions, hash_catalog(catalog), count_pixels(catalog), [config.name for config in run.models]]
+    digest = short_hash([*read, draws, hash_sources(*METRICS_CODE)])
     if kept := read_kept_final_model(run, digest):
         name_final_model(run, kept, FINAL_MODEL_RULE, digest, METRICS_TABLES)
         return

@@ -17,6 +17,7 @@ from pneumonia.evaluation.metrics import (
     accuracy,
     apply_threshold,
     average_precision,
+    balanced_ece,
     bootstrap_weights,
     brier,
     choose_threshold,
@@ -391,3 +392,11 @@ def test_holm_by_hand():
 def test_holm_refuses_what_is_no_p_value(p_values):
     with pytest.raises(PneumoniaError, match=r"\[0, 1\]"):
         holm(p_values)
+
+
+def test_a_draw_without_one_of_the_classes_has_no_balanced_error():
+    y_true, y_prob = np.array([1, 1, 0]), np.array([0.8, 0.6, 0.4])
+    weights = np.array([[1.0, 1.0, 1.0], [2.0, 1.0, 0.0]])
+    values = balanced_ece(y_true, y_prob, weights)
+    assert np.isnan(values[1])
+    assert values[0] == pytest.approx(ece([1, 1, 0, 0], [0.8, 0.6, 0.4, 0.4]))

@@ -283,6 +283,14 @@ def test_notebook_says_what_can_be_filled(filler, simulated):
         assert filler.fill(f"{{{{ table.{name} }}}}").startswith("| ")
 
 
+def test_every_figure_is_shown_somewhere(filler):
+    """In README, a document or the notebook, or else it can go."""
+    shown = set(re.findall(r'story\.figure\("(\w+)"', (ROOT / "final_notebook.ipynb").read_text().replace('\\"', '"')))
+    for template in TEMPLATES.glob("*.md"):
+        shown |= set(re.findall(r"images/(\w+)\.png", template.read_text(encoding="utf-8")))
+    assert set(FIGURES) <= shown
+
+
 # --- templates ---------------------------------------------------------------------------------------------------
 
 

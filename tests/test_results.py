@@ -314,6 +314,20 @@ def test_metrics_are_made_without_radiographs_and_models(finished, tmp_path):
     assert contents(alone) == contents(finished)
 
 
+def test_metrics_are_made_again_when_a_size_or_the_code_changes(finished, monkeypatch):
+    """What they are kept by has more in it than the predictions."""
+    asked = []
+    monkeypatch.setattr(steps, "read_kept_final_model", lambda run, digest: asked.append(digest) or CNN)
+    monkeypatch.setattr(steps, "name_final_model", lambda *_: None)
+    steps.make_metrics(finished)
+    count = steps.count_pixels
+    monkeypatch.setattr(steps, "count_pixels", lambda catalog: count(catalog) | {"a path": 1})
+    steps.make_metrics(finished)
+    monkeypatch.setattr(steps, "hash_sources", lambda *_: "other code")
+    steps.make_metrics(finished)
+    assert len(set(asked)) == 3
+
+
 def test_metrics_made_on_another_machine_leave_the_run_record_alone(finished, monkeypatch):
     """`make report` recomputes metrics from committed predictions; what trained and scored them stays what it was."""
     before = contents(finished)

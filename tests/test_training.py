@@ -220,7 +220,7 @@ def baselines(clean_tree, tmp_path, catalog) -> Run:
 def test_what_matches_its_record_is_not_trained_again(copied, catalog, trained):
     before, lines = mtimes(copied), []
     assert train_all(copied, catalog, say=lines.append) == trained[2]
-    assert lines == ["trained 0 of 5 models; 5 were up to date"]
+    assert lines == ["trained 0 of 5 trainings; 5 were up to date"]
     assert mtimes(copied) == before
 
 
@@ -378,7 +378,7 @@ def test_killed_retraining_resumes_where_it_was(baselines, catalog):
         train_all(baselines, catalog, retrain=True, say=kill_at("thumbnail_logistic: fitted"))
     lines: list[str] = []
     train_all(baselines, catalog, retrain=True, say=lines.append)
-    assert lines[-1] == "trained 1 of 2 models; 1 were up to date"
+    assert lines[-1] == "trained 1 of 2 trainings; 1 were up to date"
 
 
 def test_plain_run_after_a_killed_retraining_finishes_it(baselines, catalog):
@@ -386,7 +386,7 @@ def test_plain_run_after_a_killed_retraining_finishes_it(baselines, catalog):
         train_all(baselines, catalog, retrain=True, say=kill_at("majority: fitted"))
     lines: list[str] = []
     train_all(baselines, catalog, say=lines.append)
-    assert lines[-1] == "trained 2 of 2 models; 0 were up to date"
+    assert lines[-1] == "trained 2 of 2 trainings; 0 were up to date"
 
 
 def test_retraining_does_not_continue_from_a_checkpoint_that_was_there_before(broken_off, tmp_path, catalog):

@@ -73,7 +73,7 @@ def test_two_nodes_one_of_them_killed_give_what_one_process_gives(clean_tree, tm
     assert sorted(set(reported)) == sorted(
         f"{CNN} seed {seed}  epoch  {epoch}/3  " for seed in SEEDS for epoch in (1, 2, 3)
     )
-    assert lines[-1] == "trained 3 of 3 models; 0 were up to date"
+    assert lines[-1] == "trained 3 of 3 trainings; 0 were up to date"
     assert not list(run.cache.glob("checkpoint*"))
 
 

@@ -19,18 +19,17 @@ from .metrics import (
     accuracy,
     apply_threshold,
     average_precision,
+    balanced_ece,
     bootstrap_weights,
     brier,
     choose_threshold,
     draw_ensembles,
     draw_seeds,
-    ece,
     percentile_interval,
     roc_auc,
     round_columns,
     size_adjusted_auc,
     threshold_metrics,
-    weigh_classes_equally,
 )
 from .probability import to_logit
 from .scores import ENSEMBLE, Scores, SplitScores
@@ -188,7 +187,7 @@ def _all_metrics(scores: SplitScores, y_prob: np.ndarray, threshold: float, weig
         "size_adjusted_auc": size_adjusted_auc(y_true, y_prob, scores.pixels, weights),
         "average_precision": average_precision(y_true, y_prob, weights),
         "brier": brier(y_true, y_prob, real),
-        "ece": ece(y_true, y_prob, weigh_classes_equally(y_true, real)),
+        "ece": balanced_ece(y_true, y_prob, real),
         "calibration_intercept": calibration_intercept(y_true, y_prob, real),
         "calibration_slope": calibration_slope(y_true, y_prob, real),
     }

@@ -145,8 +145,8 @@ def weigh_classes_equally(y_true: ArrayLike, weights: ArrayLike | None = None) -
     y_true = np.asarray(y_true)
     weights = _as_weights(weights, len(y_true)).astype(float)
     totals = np.stack([weights @ (y_true == label) for label in (0, 1)], axis=-1)
-    with np.errstate(divide="ignore"):  # a draw without one of the classes
-        return np.nan_to_num(weights / (2 * totals[..., y_true.astype(int)]), posinf=0.0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan on purpose: a draw without one of the classes
+        return weights / (2 * totals[..., y_true.astype(int)])
 
 
 def ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
@@ -160,6 +160,11 @@ def ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) 
     bins = np.digitize(y_prob, np.linspace(0, 1, ECE_BINS + 1)[1:-1], right=True)
     gaps = np.eye(ECE_BINS)[bins] * (y_true - y_prob)[:, None]
     return _plain(_ratio(np.abs(weights @ gaps).sum(axis=-1), weights.sum(axis=-1)))
+
+
+def balanced_ece(y_true: ArrayLike, y_prob: ArrayLike, weights: ArrayLike | None = None) -> Values:
+    """`ece` at a prevalence of 50 %, which calibrated probabilities refer to; nan without one of the classes."""
+    return ece(y_true, y_prob, weigh_classes_equally(y_true, weights))
 
 
 def choose_threshold(y_true: ArrayLike, y_prob: ArrayLike) -> float:

@@ -112,7 +112,7 @@ def train_all(
     train(run, catalog, missing, progress)
     finish_retraining(run)
     trained = len(missing) - progress.kept
-    say(f"trained {trained} of {len(members)} models; {len(members) - trained} were up to date")
+    say(f"trained {trained} of {len(members)} trainings; {len(members) - trained} were up to date")
     return [json.loads(record_path(run, *member).read_text()) for member in members]
 
 

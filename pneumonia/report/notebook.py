@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import papermill
 from PIL import Image
 
-from ..config import ROOT, PneumoniaError, Run
+from ..config import ROOT, PneumoniaError, Run, short_hash
 from ..records import lock, save_atomically
 
 NOTEBOOK = ROOT / "final_notebook.ipynb"
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
-# By the tag of a cell: how far its numbers may be from those of another processor; a share of them where they exceed 1.
-NOISE = {"trains": 0.2, "scores": 0.002}
+# By the tag of a cell: how far a number, as it is written, may be from that of another processor.
+NOISE = {
+    "trains": lambda number: 0.1 * max(1.0, float(number)),
+    "scores": lambda number: 1.01 * 10.0 ** -len(number.partition(".")[2]),  # one unit of its last digit
+}
 SIMULATED_NOTE = (
     "# SIMULATED\n\nThis copy was run on simulated radiographs, because no real ones were at hand. "
     "Its words are written for the real ones; none of its numbers is about children."
@@ -56,9 +60,10 @@ def _execute(run: Run, source: Path) -> Path:
             f"{source.name}, cell {error.exec_count}: {what} (as far as it came: {partial})"
         ) from error
     notebook = clean(nbformat.read(partial, as_version=4))
-    keep_alike(notebook, nbformat.read(source, as_version=4))
     if run.is_simulated:
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(SIMULATED_NOTE, id="simulated"))
+    else:
+        keep_alike(notebook, nbformat.read(source, as_version=4))
     save_atomically(target, lambda path: nbformat.write(notebook, path))
     partial.unlink()
     return target
@@ -80,19 +85,25 @@ def keep_alike(notebook: nbformat.NotebookNode, before: nbformat.NotebookNode) -
     """Put back the outputs of `before` that another machine would have written too, so that a re-run changes nothing.
 
     Those are pictures with the same pixels (another build of zlib packs them into other bytes), and in cells tagged
-    "trains" or "scores" text with the same words, whose numbers differ by no more than the NOISE of processors.
+    "trains" or "scores" text with the same words, whose numbers differ by no more than the NOISE of processors. Only
+    outputs of the same code: `made_from`, in the metadata of those cells, is the hash of all code down to them.
     """
     known = {cell.id: cell for cell in before.cells if cell.cell_type == "code"}
-    for cell in notebook.cells:
+    code = ""
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        code += cell.source
+        tag = next((tag for tag in cell.metadata.get("tags", []) if tag in NOISE), None)
+        if tag:
+            cell.metadata["made_from"] = short_hash(code)
         old = known.get(cell.id)
-        if cell.cell_type != "code" or old is None or len(old.outputs) != len(cell.outputs):
+        if old is None or len(old.outputs) != len(cell.outputs):
             continue
-        noise = max((NOISE.get(tag, 0.0) for tag in cell.metadata.get("tags", [])), default=0.0)
+        noise = NOISE[tag] if tag and old.metadata.get("made_from") == cell.metadata["made_from"] else None
         pairs = zip(old.outputs, cell.outputs, strict=True)
         cell.outputs = [one if _alike(one, other, noise) else other for one, other in pairs]
 
 
-def _alike(one: nbformat.NotebookNode, other: nbformat.NotebookNode, noise: float) -> bool:
+def _alike(one: nbformat.NotebookNode, other: nbformat.NotebookNode, noise: Callable[[str], float] | None) -> bool:
     if (one.output_type, one.get("name")) != (other.output_type, other.get("name")):
         return False
     texts = [output.get("data", {"text/plain": output.get("text", "")}) for output in (one, other)]
@@ -100,8 +111,11 @@ def _alike(one: nbformat.NotebookNode, other: nbformat.NotebookNode, noise: floa
         return False
     for kind in texts[0]:
         first, second = (text[kind] for text in texts)
-        same = _same_pixels(first, second) if kind == "image/png" else first == second
-        if not (same or (kind != "image/png" and _same_words(first, second, noise))):
+        if kind == "image/png":
+            same = _same_pixels(first, second)
+        else:
+            same = first == second or (noise is not None and _same_words(first, second, noise))
+        if not same:
             return False
     return True
 
@@ -111,8 +125,8 @@ def _same_pixels(one: str, other: str) -> bool:
     return first.size == second.size and first.tobytes() == second.tobytes()
 
 
-def _same_words(one: str, other: str, noise: float) -> bool:
+def _same_words(one: str, other: str, noise: Callable[[str], float]) -> bool:
     if NUMBER.sub("0", one).split() != NUMBER.sub("0", other).split():
         return False
     numbers = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
-    return all(abs(float(first) - float(second)) <= noise * max(1, float(first)) for first, second in numbers)
+    return all(abs(float(first) - float(second)) <= noise(first) for first, second in numbers)

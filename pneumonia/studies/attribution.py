@@ -183,7 +183,7 @@ def describe_swap(measured: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     most = rows.groupby("model")["value"].mean().abs().max()
-    return f" The same file at another JPEG quality: a logit changes by {most:.3f} on average, at most."
+    return f" The same file at another JPEG quality: a logit changes by at most {most:.3f} on average."
 
 
 def draw_attribution(results: Results) -> Drawing:

@@ -22,8 +22,8 @@ from ..data.sizes import find_original_sizes
 from ..evaluation.calibration import calibrate
 from ..evaluation.metrics import (
     HALF,
+    balanced_ece,
     bootstrap_weights,
-    ece,
     percentile_interval,
     roc_auc,
     round_columns,
@@ -147,7 +147,7 @@ def _all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, wi
     """metric -> (value, samples)."""
     plain, drawn = (threshold_metrics(y_true, y_prob, HALF, w) for w in (None, weights))
     found = {name: (plain[name], drawn[name]) for name in ("accuracy", "sensitivity", "specificity")}
-    extra = {"ece": ece} | ({"roc_auc": roc_auc} if with_roc_auc else {})
+    extra = {"ece": balanced_ece} | ({"roc_auc": roc_auc} if with_roc_auc else {})
     return found | {name: (metric(y_true, y_prob), metric(y_true, y_prob, weights)) for name, metric in extra.items()}
 
 

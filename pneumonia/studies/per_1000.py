@@ -27,7 +27,7 @@ from .study import Figure, Study, Table
 
 CHILDREN = 1000
 PREVALENCES = (0.05, 0.15, 0.30, 0.625)  # of pneumonia among the imaged children; the last is that of the test split
-DEFAULT_PREVALENCE = 0.30  # where a reader is shown one of them: a ward of children with a cough
+DEFAULT_PREVALENCE = 0.30  # where a reader is shown one of them; an example
 QUANTITIES = ("missed", "needlessly_treated", "referred", "ill_among_referred")
 COLUMNS = ["model", "prevalence", "operating_point", "threshold", "quantity", "value", "ci_low", "ci_high"]
 

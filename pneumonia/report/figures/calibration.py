@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...evaluation.metrics import ECE_BINS, ece, weigh_classes_equally
+from ...evaluation.metrics import ECE_BINS, balanced_ece, weigh_classes_equally
 from ...evaluation.significance import binomial_interval
 from ...results import Results
 from ...style import GRAY, SPLIT_TITLES, model_colours, new_figure, own_axes
@@ -37,17 +37,12 @@ def compute_reliability(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def balanced_ece(frame: pd.DataFrame) -> float:
-    """The expected calibration error as in metrics.csv: at a prevalence of 50 %."""
-    return float(ece(frame["label"], frame["y_prob"], weigh_classes_equally(frame["label"])))
-
-
 def plot_reliability(frame: pd.DataFrame, label: str, colour: str, marker: str = "o", ax: Axes | None = None) -> Axes:
     """Observed share of PNEUMONIA against the predicted probability; on the diagonal they are equal."""
     ax = own_axes(ax)
     table = compute_reliability(frame).query("n >= @SMALLEST_BIN")
     bars = np.abs(table[["low", "high"]].sub(table["observed"], axis=0)).T.to_numpy()
-    label = f"{label}, ECE {balanced_ece(frame):.3f}"
+    label = f"{label}, ECE {balanced_ece(frame['label'], frame['y_prob']):.3f}"
     ax.errorbar(
         table["y_prob"], table["observed"], bars, color=colour, marker=marker, markersize=7, elinewidth=1.2, label=label
     )
@@ -66,7 +61,7 @@ def draw_calibration(results: Results) -> Figure:
     colours = model_colours(results.run)
     models = dict.fromkeys((results.cnns[0].name, results.final_model))
     scores = {split: results.scores.ensemble(results.final_model, split) for split in ("validation", "test")}
-    errors = {split: balanced_ece(frame) for split, frame in scores.items()}
+    errors = {split: balanced_ece(frame["label"], frame["y_prob"]) for split, frame in scores.items()}
     title = (
         f"The probabilities of {results.title(results.final_model)} are off by {errors['validation']:.3f} on "
         f"validation and by {errors['test']:.3f} on the official test, on average"

@@ -71,7 +71,7 @@ def draw_placeholder(question: Question) -> matplotlib.figure.Figure:
 
 def can_be_drawn(results: Results, stem: str) -> bool:
     """Whether the table that a figure needs was measured."""
-    return stem not in QUESTIONS or QUESTIONS[stem].name in results.measured
+    return stem in CORE or QUESTIONS[stem].name in results.measured
 
 
 def draw_figure(results: Results, stem: str, folder: Path | None = None) -> Path:
