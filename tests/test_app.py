@@ -544,7 +544,7 @@ import os, sys
 def refuse(event, found):
     speaks = event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
     writes = event == "open" and isinstance(found[2], int) and found[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    writes = writes and found[0] != os.devnull  # where the decoding process complains
+    writes = writes and not isinstance(found[0], int) and found[0] != os.devnull  # pipes of the decoding process
     if speaks or writes or event.startswith("tempfile."):
         os.write(2, f"{event} {found}".encode())
         os._exit(3)

@@ -14,6 +14,7 @@ import logging
 import signal
 import socket
 import threading
+import warnings
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -294,6 +295,7 @@ def make_server(app: App, port: int) -> uvicorn.Server:
 def serve(port: int | None = None, in_browser: bool = True) -> None:
     """Open the page and serve it until Ctrl-C or SIGTERM. Raises: PneumoniaError without a free port."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # Ctrl-C just before the loop runs
     with open_port(port) as listener:
         app = App(FinalModel())
         port = listener.getsockname()[1]
