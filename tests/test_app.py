@@ -728,6 +728,7 @@ def test_a_killed_page_leaves_nothing(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_interrupt_ends_the_page_also_while_uploads_hang(tmp_path):
     server = start(tmp_path)
+    assert server.ask().status == 200  # it serves; until then connections wait in the kernel
     connection = server.begin_upload()
     end(server, signal.SIGINT)
     connection.close()
