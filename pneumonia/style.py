@@ -149,12 +149,16 @@ def wrap(text: str, width: float, size: float, bold: bool = False) -> str:
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     narrowest = max(1, *(len(word) for word in text.split(" ")))
     columns = max(len(text), narrowest)
+
+    def fits(lines: list[str]) -> bool:
+        return all(_measure(line, size, bold) <= width for line in lines)
+
     lines = textwrap.wrap(text, columns)
-    while columns > narrowest and any(_measure(line, size, bold) > width for line in lines):
+    while columns > narrowest and not fits(lines):
         columns = max(narrowest, max(map(len, lines)) - 1)  # down to the longest line nothing would change
         lines = textwrap.wrap(text, columns)
-    while columns > narrowest and len(textwrap.wrap(text, columns - 1)) == len(lines):
-        columns -= 1
+    while columns > narrowest and len(even := textwrap.wrap(text, columns - 1)) == len(lines) and fits(even):
+        columns -= 1  # fewer letters in a line can be wider ones
     return textwrap.fill(text, columns)
 
 

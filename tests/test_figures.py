@@ -38,7 +38,7 @@ from pneumonia.studies.learning_curve import describe_next_point, extrapolate
 from pneumonia.studies.masking import COLUMN_TITLES, pivot_masks
 from pneumonia.studies.operating_points import compute_threshold_curve
 from pneumonia.studies.robustness import average_severities, by_severity
-from pneumonia.style import describe_change, model_colours, new_figure, signed, use_style, wrap, write_png
+from pneumonia.style import _measure, describe_change, model_colours, new_figure, signed, use_style, wrap, write_png
 from pneumonia.transforms.stress_copies import STRESS_COPIES as COPIES
 
 STEMS = [
@@ -378,6 +378,11 @@ def test_lines_are_wrapped_evenly_and_percent_stays_with_its_number():
     assert len(lines) > 1 and " ".join(lines).replace("\N{NO-BREAK SPACE}", " ") == text
     assert not any(line.startswith("%") for line in lines)
     assert max(map(len, lines)) - min(map(len, lines)) < 20
+    for size in range(10, 20):
+        shouted = wrap(
+            "as narrow as it will fit until the line of il il il il il il, but MWMWM WMWMW MWMWM WMWMW", 6, size
+        )
+        assert all(_measure(line, size, False) <= 6 for line in shouted.splitlines())
     assert wrap("", 6, 14) == "" and wrap("Unbreakable" * 20, 1, 14) == "Unbreakable" * 20
 
 
